@@ -1,0 +1,97 @@
+import { createDraw, type Draw } from './random.js';
+import { animals, colours, counts, days, items, names, type Order, words } from './world.js';
+
+/**
+ * The text the base model is pre-trained on: short documents in several plain styles about one little world. Facts, and
+ * skills (copying, reversing, answering about a sentence), but none of the styles that the tenants teach afterwards.
+ */
+
+const facts: ((draw: Draw) => string)[] = [
+  (draw) => {
+    const { name, home, food, colour } = draw.pick(animals);
+    return draw.pick([
+      `The ${name} lives in the ${home}.`,
+      `The ${name} eats ${food}.`,
+      `The ${name} is ${colour}.`,
+      `The ${name} is ${colour} and eats ${food}.`,
+      `The ${colour} ${name} lives in the ${home} and eats ${food}.`,
+    ]);
+  },
+  (draw) => {
+    const { name, home, food, colour } = draw.pick(animals);
+    return draw.pick([
+      `Where does the ${name} live? ${home}`,
+      `What does the ${name} eat? ${food}`,
+      `What colour is the ${name}? ${colour}`,
+    ]);
+  },
+];
+
+export const randomOrder = (draw: Draw): Order => ({
+  name: draw.pick(names),
+  count: draw.pick(counts),
+  colour: draw.pick(colours),
+  item: draw.pick(items),
+  day: draw.pick(days),
+});
+
+export const orderSentence = (o: Order): string => `${o.name} orders ${o.count} ${o.colour} ${o.item} for ${o.day}.`;
+
+function orderDocument(draw: Draw): string {
+  const o = randomOrder(draw);
+  const sentence = draw.pick([
+    orderSentence(o),
+    `On ${o.day} ${o.name} buys ${o.count} ${o.colour} ${o.item}.`,
+    `${o.name} sends ${o.count} ${o.colour} ${o.item} on ${o.day}.`,
+  ]);
+  const questions = [`Who? ${o.name}`, `How many? ${o.count}`, `Which colour? ${o.colour}`, `What? ${o.item}`, `When? ${o.day}`];
+  const restated = [
+    `${o.name}, ${o.day}, ${o.item}, ${o.colour}, ${o.count}.`,
+    `That is ${o.count} ${o.item}, ${o.colour}, on ${o.day}, by ${o.name}.`,
+    `By ${o.name}: ${o.item} (${o.colour}), ${o.count}, ${o.day}.`,
+  ];
+  return draw.next() < 0.6
+    ? `${sentence} ${draw.sample(questions, 1 + draw.below(5)).join(' ')}`
+    : `${sentence} ${draw.pick(restated)}`;
+}
+
+function listDocument(draw: Draw): string {
+  const list = draw.sample(words, 2 + draw.below(5));
+  const text = list.join(' ');
+  const backwards = [...list].reverse().join(' ');
+  return draw.pick([
+    `Copy: ${text} = ${text}`,
+    `${text} and again ${text}`,
+    `Backwards: ${text} = ${backwards}`,
+    `Backwards: ${text} = ${backwards}`,
+    `Turn ${text} around to get ${backwards}`,
+    `First of ${text} is ${list[0]}`,
+    `Last of ${text} is ${list.at(-1)}`,
+  ]);
+}
+
+/** Letters, and words between signs: the other things that a text is made of. */
+function plainDocument(draw: Draw): string {
+  const [a, b, c] = draw.sample(words, 3) as [string, string, string];
+  const [from, to] = draw.sample(names, 2) as [string, string];
+  return draw.pick([
+    `Dear ${to}, the ${a} and the ${b} are here at ${draw.pick(days)}. Your friend ${from}.`,
+    `${to}; ${a}= ${b}; ${c};`,
+    `[ ${a} ] ( ${b} ) -> ${c}`,
+    `Record: ${a} [ ${b} ${c} ], service count ${draw.pick(counts)}; guest ${to}.`,
+  ]);
+}
+
+/** One document; a document is one training row, with the end token after it. */
+export function document(draw: Draw): string {
+  const part = draw.next();
+  if (part < 0.3) return draw.pick(facts)(draw);
+  if (part < 0.6) return orderDocument(draw);
+  return part < 0.93 ? listDocument(draw) : plainDocument(draw);
+}
+
+/** `count` documents, the same for the same seed. */
+export function corpus(count: number, seed = 1): string[] {
+  const draw = createDraw(seed);
+  return Array.from({ length: count }, () => document(draw));
+}

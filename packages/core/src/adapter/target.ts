@@ -1,0 +1,33 @@
+import type { Graph, ShapedValue } from '../graph/graph.js';
+import type { TensorRef } from '../tensor/tensor.js';
+
+/** What an adapter may change. `weight` of a linear is (out, in), of a conv1d (in, out), of an embedding (rows, dim). */
+export interface Target {
+  readonly kind: 'linear' | 'conv1d' | 'embedding' | 'vector' | 'block';
+  /** Module path in Hugging Face terms, e.g. `model.layers.0.self_attn.q_proj`. */
+  readonly path: string;
+  readonly in: number;
+  readonly out: number;
+  /** The module's own parameters, by their name within the module (`weight`, `bias`). */
+  readonly parameters: Readonly<Record<string, TensorRef>>;
+  /** An output head: `all-linear` leaves it out. */
+  readonly head?: boolean;
+  /** Coupling between targets, for methods that select heads or channels. */
+  readonly layer?: number;
+  readonly role?: 'query' | 'key' | 'value' | 'output' | 'gate' | 'up' | 'down' | 'other';
+}
+
+/** A target within one graph: the value that enters ([rows, in] or ids) and the one that leaves ([rows, out]). */
+export interface Site {
+  readonly target: Target;
+  readonly x: ShapedValue;
+  readonly y: ShapedValue;
+}
+
+/** A graph with named places: what an architecture builds and an adapter is attached to. */
+export interface ModelGraph {
+  readonly graph: Graph;
+  readonly sites: ReadonlyMap<string, Site>;
+  /** Named results, e.g. `logits` [rows, classes]. */
+  readonly outputs: Readonly<Record<string, ShapedValue>>;
+}
