@@ -1,0 +1,21 @@
+export { cast, toF32 } from './convert.js';
+export {
+  alloc,
+  arrayLength,
+  bitsOf,
+  byteLength,
+  bytesOf,
+  checkTensor,
+  dtypes,
+  elementCount,
+  fromBytes,
+  isFloat,
+  tensorProblem,
+} from './dtype.js';
+export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './half.js';
+export { packInt4, unpackI4, unpackU4 } from './int4.js';
+export { philox } from './philox.js';
+export { createRandom, type Random, randomAlgorithm } from './random.js';
+export { f32, type RowRange, readInPieces, rowRange, tensor, tensorRef } from './refs.js';
+export { smallFloatValues } from './small-float.js';
+export type { DType, Tensor, TensorRef, TypedArray } from './tensor.js';
