@@ -1,0 +1,17 @@
+export * from './allclose.js';
+export {
+  type BuiltCase,
+  bindings,
+  buildCase,
+  type Case,
+  type CaseInput,
+  cases,
+  differentiated,
+  withGradients,
+} from './cases/index.js';
+export { type DifferenceOptions, directionalDifference, finiteDifference } from './finite-difference.js';
+export { type CheckedInput, checkGradients, type GradientsCheckOptions } from './gradients-check.js';
+export { assert, checkLaws, expectPeftError, type Law } from './law.js';
+export { type Fill, tensorOf } from './numbers.js';
+export { type ReferenceOptions, referenceBackend } from './reference/backend.js';
+export { backendLaws, type TestBackendOptions, testBackend } from './test-backend.js';
