@@ -1,0 +1,118 @@
+import type { ShapedValue } from '@peftjs/core/graph';
+import { activations } from './activations.js';
+import { type BuildOptions, defineArchitecture } from './architecture.js';
+import { attention, splitHeads } from './attention.js';
+import { type BertConfig, bertConfig } from './bert-config.js';
+import { attentionBias, flat, type Grid, narrow, type Reads, readInputs, tokenInputs } from './grid.js';
+import { embedding, layerNorm, linear, type Net } from './net.js';
+import { pool } from './pooling.js';
+
+interface Body {
+  readonly hidden: ShapedValue;
+  readonly grid: Grid;
+  readonly outputs: Record<string, ShapedValue>;
+}
+
+/** The encoder without a head (BERT, https://arxiv.org/abs/1810.04805): learned positions, norms after each sum. */
+function body(net: Net, c: BertConfig, prefix: string, options: BuildOptions): Body {
+  const { ids, grid } = tokenInputs(net);
+  const reads = options.read ? readInputs(net, grid) : undefined;
+  const bias = attentionBias(net, grid, grid, false);
+  const lastBias = reads ? attentionBias(net, reads.grid, grid, false) : bias;
+
+  const outputs: Record<string, ShapedValue> = {};
+  let h = embeddings(net, c, `${prefix}embeddings`, ids, grid);
+  if (options.hiddenStates) outputs['hidden_states.0'] = h;
+  for (let layer = 0; layer < c.layers; layer++) {
+    const asking = layer === c.layers - 1 && reads ? { reads, grid: reads.grid, bias: lastBias } : { grid, bias };
+    h = encoderLayer(net, c, `${prefix}encoder.layer.${layer}`, layer, h, grid, asking);
+    if (options.hiddenStates) outputs[`hidden_states.${layer + 1}`] = h;
+  }
+  return { hidden: h, grid, outputs };
+}
+
+function embeddings(net: Net, c: BertConfig, path: string, ids: ShapedValue, grid: Grid): ShapedValue {
+  const { ops } = net;
+  const types = flat(net, ops.input('token_type_ids', 'i64', ['batch', 'length']));
+  const words = embedding(net, `${path}.word_embeddings`, ids, c.vocabSize, c.hiddenSize);
+  const kinds = embedding(net, `${path}.token_type_embeddings`, types, c.tokenTypes, c.hiddenSize);
+  const places = embedding(net, `${path}.position_embeddings`, flat(net, grid.position), c.positions, c.hiddenSize);
+  const sum = ops.add(ops.add(words, kinds), places);
+  return layerNorm(net, `${path}.LayerNorm`, sum, c.hiddenSize, c.layerNormEps);
+}
+
+interface Asking {
+  readonly reads?: Reads;
+  readonly grid: Grid;
+  readonly bias: ShapedValue;
+}
+
+/** h [batch*length, hidden] -> the rows of the asking grid. Keys and values are those of all tokens. */
+function encoderLayer(
+  net: Net,
+  c: BertConfig,
+  path: string,
+  layer: number,
+  h: ShapedValue,
+  all: Grid,
+  asking: Asking,
+): ShapedValue {
+  const { ops } = net;
+  const { hiddenSize: d, heads, headDim, layerNormEps } = c;
+  const project = (name: 'query' | 'key' | 'value', from: ShapedValue) =>
+    linear(net, `${path}.attention.self.${name}`, from, { in: d, out: d, bias: true, layer, role: name });
+
+  const x = narrow(net, h, asking.reads);
+  const q = splitHeads(net, ops.mul(project('query', x), 1 / Math.sqrt(headDim)), asking.grid, heads, headDim);
+  const k = splitHeads(net, project('key', h), all, heads, headDim);
+  const v = splitHeads(net, project('value', h), all, heads, headDim);
+  const size = { heads, kvHeads: heads, headDim };
+  const context = attention(net, q, k, v, { ...size, queries: asking.grid, bias: asking.bias });
+  const dense = (name: string, from: ShapedValue, sizes: { in: number; out: number }, role: 'output' | 'up' | 'down') =>
+    linear(net, `${path}.${name}.dense`, from, { ...sizes, bias: true, layer, role });
+  const norm = (name: string, from: ShapedValue) => layerNorm(net, `${path}.${name}.LayerNorm`, from, d, layerNormEps);
+
+  const o = dense('attention.output', context, { in: d, out: d }, 'output');
+  const y = norm('attention.output', ops.add(o, x));
+  const up = dense('intermediate', y, { in: d, out: c.intermediateSize }, 'up');
+  const down = dense('output', activations[c.activation]!(net, up), { in: c.intermediateSize, out: d }, 'down');
+  return norm('output', ops.add(down, y));
+}
+
+export const bert = defineArchitecture<BertConfig>({
+  modelType: 'bert',
+  bodyPrefix: 'bert.',
+  tokenTypes: true,
+  config: bertConfig,
+  heads: {
+    'sequence-classification': {
+      module: 'classifier',
+      token: 'first',
+      build(net, c, options) {
+        const { hidden, outputs } = body(net, c, 'bert.', options);
+        const d = c.hiddenSize;
+        const pooler = linear(net, 'bert.pooler.dense', hidden, { in: d, out: d, bias: true, role: 'other' });
+        const pooled = net.ops.tanh(pooler);
+        const logits = linear(net, 'classifier', pooled, { in: d, out: options.classes, bias: true, head: true });
+        return { logits, ...outputs };
+      },
+    },
+    features: {
+      build(net, c, options) {
+        const { hidden, outputs } = body(net, c, '', options);
+        return { last_hidden_state: hidden, ...outputs };
+      },
+    },
+    embedding: {
+      token: 'first',
+      build(net, c, options) {
+        const { hidden, grid, outputs } = body(net, c, '', { ...options, read: false });
+        return { embeddings: pool(net, hidden, grid, options.pooling), ...outputs };
+      },
+    },
+  },
+  /** Checkpoints converted from TensorFlow name a norm's scale and shift after the paper. */
+  aliases: (path) => [
+    path.replace(/LayerNorm\.weight$/, 'LayerNorm.gamma').replace(/LayerNorm\.bias$/, 'LayerNorm.beta'),
+  ],
+});

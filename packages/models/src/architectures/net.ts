@@ -1,0 +1,80 @@
+import type { Site, Target } from '@peftjs/core';
+import { createGraph, createOps, type Ops, type ShapedValue } from '@peftjs/core/graph';
+import type { TensorRef } from '@peftjs/core/tensor';
+
+/** What an architecture builds with: the graph's operations, the weights by parameter path, and the named places. */
+export interface Net {
+  readonly ops: Ops;
+  readonly sites: Map<string, Site>;
+  /** The parameter at `path`, which must have `shape`. */
+  readonly lookup: (path: string, shape: readonly number[]) => TensorRef;
+}
+
+export const createNet = (name: string, lookup: Net['lookup']): Net => ({
+  ops: createOps(createGraph(name)),
+  sites: new Map(),
+  lookup,
+});
+
+/** A weight as a graph value, named by its parameter path. */
+export const parameter = (net: Net, path: string, shape: readonly number[]): ShapedValue =>
+  net.ops.weight(path, net.lookup(path, shape));
+
+function place(net: Net, target: Target, x: ShapedValue, y: ShapedValue): ShapedValue {
+  net.sites.set(target.path, { target, x, y });
+  return y;
+}
+
+export interface LinearOptions {
+  readonly in: number;
+  readonly out: number;
+  readonly bias?: boolean;
+  readonly layer?: number;
+  readonly role?: Target['role'];
+  readonly head?: boolean;
+}
+
+/** y = x Wᵀ + b of a module with weight (out, in): x [rows, in] -> [rows, out]. Its path becomes a target. */
+export function linear(net: Net, path: string, x: ShapedValue, options: LinearOptions): ShapedValue {
+  const { in: width, out, bias = false, layer, role, head } = options;
+  const parameters: Record<string, TensorRef> = { weight: net.lookup(`${path}.weight`, [out, width]) };
+  if (bias) parameters.bias = net.lookup(`${path}.bias`, [out]);
+  const target: Target = {
+    kind: 'linear',
+    path,
+    in: width,
+    out,
+    parameters,
+    ...(layer !== undefined && { layer }),
+    ...(role && { role }),
+    ...(head && { head }),
+  };
+  const y = net.ops.scope(path, () =>
+    net.ops.gemm(
+      x,
+      parameter(net, `${path}.weight`, [out, width]),
+      bias ? parameter(net, `${path}.bias`, [out]) : undefined,
+      { transB: true },
+    ),
+  );
+  return place(net, target, x, y);
+}
+
+/** Rows of a table: ids i64 [rows] -> [rows, width]. Its path becomes a target. */
+export function embedding(net: Net, path: string, ids: ShapedValue, size: number, width: number): ShapedValue {
+  const ref = net.lookup(`${path}.weight`, [size, width]);
+  const target: Target = { kind: 'embedding', path, in: size, out: width, parameters: { weight: ref } };
+  const y = net.ops.scope(path, () => net.ops.gather(parameter(net, `${path}.weight`, [size, width]), ids));
+  return place(net, target, ids, y);
+}
+
+export const layerNorm = (net: Net, path: string, x: ShapedValue, width: number, epsilon: number): ShapedValue => {
+  const scale = parameter(net, `${path}.weight`, [width]);
+  const bias = parameter(net, `${path}.bias`, [width]);
+  return net.ops.scope(path, () => net.ops.layerNorm(x, scale, bias, epsilon));
+};
+
+export const rmsNorm = (net: Net, path: string, x: ShapedValue, width: number, epsilon: number): ShapedValue => {
+  const scale = parameter(net, `${path}.weight`, [width]);
+  return net.ops.scope(path, () => net.ops.rmsNorm(x, scale, epsilon));
+};
