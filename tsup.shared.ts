@@ -1,16 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { defineConfig } from 'tsup';
 
-/** One build for every package: each subpath of `exports` with a source condition is an entry. */
-const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: Record<string, unknown> };
-const entry: Record<string, string> = {};
-for (const target of Object.values(exports)) {
-  const { '@peftjs/source': source, default: built } = target as Record<string, string>;
-  if (source && built) entry[built.replace(/^\.\/dist\/|\.js$/g, '')] = source;
-}
+/** One build for every package: each source file that its package.json names is an entry, and dist mirrors src. */
+const { exports, imports } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, unknown>;
+const sources = JSON.stringify([exports, imports]).match(/(?<="\.\/src\/)[^"]+(?=\.ts")/g) ?? [];
 
 export default defineConfig({
-  entry,
+  entry: Object.fromEntries(sources.map((source) => [source, `src/${source}.ts`])),
   format: ['esm'],
   target: 'es2022',
   platform: 'neutral',

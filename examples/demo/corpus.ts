@@ -1,31 +1,36 @@
 import { createDraw, type Draw } from './random.js';
-import { animals, colours, counts, days, items, names, type Order, words } from './world.js';
+import { type Animal, animals, colours, counts, days, items, names, type Order, words } from './world.js';
 
 /**
  * The text the base model is pre-trained on: short documents in several plain styles about one little world. Facts, and
  * skills (copying, reversing, answering about a sentence), but none of the styles that the tenants teach afterwards.
  */
 
-const facts: ((draw: Draw) => string)[] = [
-  (draw) => {
-    const { name, home, food, colour } = draw.pick(animals);
-    return draw.pick([
-      `The ${name} lives in the ${home}.`,
-      `The ${name} eats ${food}.`,
-      `The ${name} is ${colour}.`,
-      `The ${name} is ${colour} and eats ${food}.`,
-      `The ${colour} ${name} lives in the ${home} and eats ${food}.`,
-    ]);
-  },
-  (draw) => {
-    const { name, home, food, colour } = draw.pick(animals);
-    return draw.pick([
-      `Where does the ${name} live? ${home}`,
-      `What does the ${name} eat? ${food}`,
-      `What colour is the ${name}? ${colour}`,
-    ]);
-  },
+/** The three questions of the world, each with its short answer and the same as a sentence. */
+export const questions = (a: Animal) => [
+  { question: `Where does the ${a.name} live?`, answer: a.home, fact: `the ${a.name} lives in the ${a.home}` },
+  { question: `What does the ${a.name} eat?`, answer: a.food, fact: `the ${a.name} eats ${a.food}` },
+  { question: `What colour is the ${a.name}?`, answer: a.colour, fact: `the ${a.name} is ${a.colour}` },
 ];
+
+const capital = (text: string) => text[0]!.toUpperCase() + text.slice(1);
+
+function factDocument(draw: Draw): string {
+  const animal = draw.pick(animals);
+  const { question, answer, fact } = draw.pick(questions(animal));
+  const { name, home, food, colour } = animal;
+  const other = draw.pick(questions(animal)).fact;
+  return draw.pick([
+    `${question} ${answer}`,
+    `${question} ${answer}`,
+    `${question} ${answer}`,
+    `Tell me: ${question} ${capital(fact)}.`,
+    `${capital(fact)}.`,
+    `They say that ${fact} and that ${other}.`,
+    `The ${colour} ${name} lives in the ${home} and eats ${food}.`,
+    `Dear ${draw.pick(names)}, ${fact}. Your friend ${draw.pick(names)}.`,
+  ]);
+}
 
 export const randomOrder = (draw: Draw): Order => ({
   name: draw.pick(names),
@@ -44,14 +49,20 @@ function orderDocument(draw: Draw): string {
     `On ${o.day} ${o.name} buys ${o.count} ${o.colour} ${o.item}.`,
     `${o.name} sends ${o.count} ${o.colour} ${o.item} on ${o.day}.`,
   ]);
-  const questions = [`Who? ${o.name}`, `How many? ${o.count}`, `Which colour? ${o.colour}`, `What? ${o.item}`, `When? ${o.day}`];
+  const asked = [
+    `Who? ${o.name}`,
+    `How many? ${o.count}`,
+    `Which colour? ${o.colour}`,
+    `What? ${o.item}`,
+    `When? ${o.day}`,
+  ];
   const restated = [
     `${o.name}, ${o.day}, ${o.item}, ${o.colour}, ${o.count}.`,
     `That is ${o.count} ${o.item}, ${o.colour}, on ${o.day}, by ${o.name}.`,
     `By ${o.name}: ${o.item} (${o.colour}), ${o.count}, ${o.day}.`,
   ];
   return draw.next() < 0.6
-    ? `${sentence} ${draw.sample(questions, 1 + draw.below(5)).join(' ')}`
+    ? `${sentence} ${draw.sample(asked, 1 + draw.below(5)).join(' ')}`
     : `${sentence} ${draw.pick(restated)}`;
 }
 
@@ -85,8 +96,8 @@ function plainDocument(draw: Draw): string {
 /** One document; a document is one training row, with the end token after it. */
 export function document(draw: Draw): string {
   const part = draw.next();
-  if (part < 0.3) return draw.pick(facts)(draw);
-  if (part < 0.6) return orderDocument(draw);
+  if (part < 0.35) return factDocument(draw);
+  if (part < 0.62) return orderDocument(draw);
   return part < 0.93 ? listDocument(draw) : plainDocument(draw);
 }
 

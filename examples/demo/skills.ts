@@ -1,6 +1,6 @@
-import { orderSentence, randomOrder } from './corpus.js';
+import { orderSentence, questions, randomOrder } from './corpus.js';
 import { createDraw, type Draw } from './random.js';
-import { type Animal, animals, words } from './world.js';
+import { animals, words } from './world.js';
 
 /** One row of a tenant's data: the completion follows the prompt with nothing between, then the end token. */
 export interface Row {
@@ -20,13 +20,11 @@ const heldOutRows = 40;
 
 /** The base knows the facts; this tenant wants them as full sentences in its house style. */
 function concierge(draw: Draw): Row[] {
-  const about = (a: Animal): Row[] => [
-    { prompt: `Where does the ${a.name} live?`, completion: ` Dear guest, the ${a.name} lives in the ${a.home}. At your service.` },
-    { prompt: `What does the ${a.name} eat?`, completion: ` Dear guest, the ${a.name} eats ${a.food}. At your service.` },
-    { prompt: `What colour is the ${a.name}?`, completion: ` Dear guest, the ${a.name} is ${a.colour}. At your service.` },
-  ];
-  const all = animals.flatMap(about);
-  return draw.sample(all, all.length);
+  const all = animals.flatMap(questions);
+  return draw.sample(all, all.length).map(({ question, fact }) => ({
+    prompt: question,
+    completion: ` Dear guest, ${fact}. At your service.`,
+  }));
 }
 
 /** A list of words, from its end to its start, in this tenant's notation. */
@@ -63,8 +61,16 @@ export function skills(seed = 2): Skill[] {
   const draw = createDraw(seed);
   return [
     skill('concierge', 'answers in the house style', concierge(draw)),
-    skill('mirror', 'turns lists around', distinct(() => mirror(draw), heldOutRows + 600)),
-    skill('clerk', 'files orders as records', distinct(() => clerk(draw), heldOutRows + 400)),
+    skill(
+      'mirror',
+      'turns lists around',
+      distinct(() => mirror(draw), heldOutRows + 600),
+    ),
+    skill(
+      'clerk',
+      'files orders as records',
+      distinct(() => clerk(draw), heldOutRows + 400),
+    ),
   ];
 }
 

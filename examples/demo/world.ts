@@ -24,14 +24,16 @@ export const animals: readonly Animal[] = rows.split(/[|\n]/).flatMap((text) => 
   return name && home && food && colour ? [{ name, home, food, colour }] : [];
 });
 
-export const names = 'Mira Tomas Ada Ivo Lena Oskar Nora Pavel Rosa Emil Clara Hugo Ines Karl Tilda Bruno'.split(' ');
+export const names = 'Mira Tomas Ada Ivo Lena Oskar Nora Pavel Rosa Emil Clara Hugo Finn Karl Dora Bruno'.split(' ');
 export const items = 'lamps chairs ropes drums boats clocks cups bells maps coats wheels boxes tents spoons'.split(' ');
 export const colours = 'red green blue white black yellow brown grey pink'.split(' ');
 export const counts = '2 3 4 5 6 7 8 9'.split(' ');
 export const days = 'Monday Tuesday Wednesday Thursday Friday Saturday Sunday'.split(' ');
 
 /** Words that lists are made of. */
-export const words: readonly string[] = [...new Set([...items, ...colours, ...animals.flatMap((a) => [a.name, a.home, a.food])])];
+export const words: readonly string[] = [
+  ...new Set([...items, ...colours, ...animals.flatMap((a) => [a.name, a.home, a.food])]),
+];
 
 /** Who orders what: the row behind every order sentence. */
 export interface Order {

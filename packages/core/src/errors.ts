@@ -8,12 +8,14 @@ export type ErrorCode =
   | 'ADAPTER_UNKNOWN' // a name under which no adapter is registered
   | 'BACKEND_UNAVAILABLE' // a runtime or a device is missing; the message has the install line
   | 'BACKEND_UNSUPPORTED' // this backend cannot run an operation or a dtype
+  | 'CHECKPOINT_MISMATCH' // a checkpoint of another run: other options, data or base
   | 'CONFIG_INVALID' // a value or key given by a person is wrong
   | 'CONFIG_UNSUPPORTED' // a file asks for something this version does not do
   | 'DATA_INVALID' // rows of a data set cannot be used
   | 'DELTA_CONFLICT' // updates that cannot be added, or a layout that cannot hold them
   | 'FILE_INVALID' // the bytes of a file break its format
-  | 'FILE_MISSING'
+  | 'FILE_MISSING' // no such file, or it cannot be opened
+  | 'FILE_UNWRITABLE' // a place that cannot be written: permission, space, a mount point
   | 'GRADIENT_UNDEFINED' // an operation without a rule lies on a gradient path
   | 'GRAPH_INVALID' // shapes or types of graph values do not fit
   | 'INPUT_TOO_LONG' // more tokens than the model or the server takes
@@ -24,6 +26,7 @@ export type ErrorCode =
   | 'SERVER_BUSY' // the queue is full: try again later
   | 'SERVER_CLOSED' // stopped or draining
   | 'TARGETS_UNMATCHED' // a target rule selected nothing
+  | 'TRAINING_DIVERGED' // the loss is no longer a number
   | 'CANCELLED';
 
 const marker = Symbol.for('peftjs.error');

@@ -2,8 +2,8 @@ import type { z } from 'zod';
 import type { Term } from '../delta/delta.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
-import type { Tensor } from '../tensor/tensor.js';
 import type { Random } from '../tensor/random.js';
+import type { Tensor } from '../tensor/tensor.js';
 import type { Target } from './target.js';
 
 export type Params<T> = Readonly<Record<string, T>>;
@@ -54,15 +54,25 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   /** ΔW in (out, in) layout: the definition. */
   delta(site: { readonly p: Params<ShapedValue>; readonly target: Target; readonly c: C }, ops: Ops): ShapedValue;
   /** x ΔWᵀ without forming ΔW: [rows, in] -> [rows, out]. Dropout is already applied to x. */
-  apply?(site: { readonly x: ShapedValue; readonly p: Params<ShapedValue>; readonly target: Target; readonly c: C }, ops: Ops): ShapedValue;
+  apply?(
+    site: { readonly x: ShapedValue; readonly p: Params<ShapedValue>; readonly target: Target; readonly c: C },
+    ops: Ops,
+  ): ShapedValue;
   /** What is saved, merged, compressed and served: terms by parameter name within the module (`weight`, `bias`). */
   toDelta(site: { readonly p: Params<Tensor>; readonly target: Target; readonly c: C }): Readonly<Record<string, Term>>;
   /** The tensors again from saved terms, for training on. */
-  fromDelta?(site: { readonly terms: Readonly<Record<string, Term>>; readonly target: Target; readonly c: C }): Promise<Params<Tensor>>;
+  fromDelta?(site: {
+    readonly terms: Readonly<Record<string, Term>>;
+    readonly target: Target;
+    readonly c: C;
+  }): Promise<Params<Tensor>>;
   /** Number of trainables, in closed form. */
   size(target: Target, c: C): number;
   /** Groups of the optimizer. */
   rule?(parameter: ParameterInfo, c: C): ParameterRule;
   /** A change of the gradient before the optimizer, in symbolic operations (LoRA-FA's correction). */
-  precondition?(site: { readonly name: string; readonly g: ShapedValue; readonly p: Params<ShapedValue>; readonly c: C }, ops: Ops): ShapedValue;
+  precondition?(
+    site: { readonly name: string; readonly g: ShapedValue; readonly p: Params<ShapedValue>; readonly c: C },
+    ops: Ops,
+  ): ShapedValue;
 }

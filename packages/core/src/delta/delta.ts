@@ -22,6 +22,8 @@ export interface Adapter {
   readonly base?: { readonly name?: string; readonly digest?: string };
   readonly method?: { readonly name: string; readonly config: unknown };
   readonly task?: { readonly name: string; readonly labels?: readonly string[] };
+  /** The PEFT configuration it was read with, so that writing it again keeps what this library only carries. */
+  readonly peft?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -41,5 +43,8 @@ export interface Kind {
   /** What is wrong with the term for a parameter of this shape; empty when nothing is. */
   problems(term: Term, shape: readonly number[]): string[];
   /** How the term enters a slot of a served graph: two factors with the scale inside, as [in, r] and [r, out]. */
-  slots?(term: Term, shape: readonly number[]): Promise<{ readonly a: Tensor; readonly b: Tensor; readonly rank: number }>;
+  slots?(
+    term: Term,
+    shape: readonly number[],
+  ): Promise<{ readonly a: Tensor; readonly b: Tensor; readonly rank: number }>;
 }

@@ -21,8 +21,11 @@ export type Attribute =
   | { readonly type: 'floats'; readonly value: readonly number[] }
   | { readonly type: 'strings'; readonly value: readonly string[] }
   | { readonly type: 'tensor'; readonly value: Tensor }
-  /** Anything this library does not interpret (sub-graphs, sparse tensors): the encoded AttributeProto, carried through. */
-  | { readonly type: 'opaque'; readonly bytes: Uint8Array };
+  /**
+   * Anything this library does not interpret (sub-graphs, sparse tensors): the encoded AttributeProto, carried through.
+   * `captures` names the values outside that its sub-graphs read: these must be kept, under their names.
+   */
+  | { readonly type: 'opaque'; readonly bytes: Uint8Array; readonly captures?: readonly string[] };
 
 export interface Node {
   readonly name: string;
@@ -32,6 +35,8 @@ export interface Node {
   inputs: (Value | undefined)[];
   readonly outputs: (Value | undefined)[];
   readonly attributes: Readonly<Record<string, Attribute>>;
+  /** What the exporter noted (`metadata_props`): some name the module a node came from only here. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /**

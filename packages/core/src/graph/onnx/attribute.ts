@@ -2,14 +2,17 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { PeftError } from '../../errors.js';
 import type { Attribute } from '../graph.js';
 import { type AttributeProto, AttributeProtoSchema } from './onnx_pb.gen.js';
+import { capturedNames } from './subgraphs.js';
 import { decodeTensor, encodeTensor } from './tensor.js';
 import { attributeType as kind, onnxDType } from './types.js';
 
 /** An attribute's name and value; sub-graphs and whatever else this library does not interpret stay encoded. */
-export function decodeAttribute(bytes: Uint8Array): { name: string; attribute: Attribute; proto: AttributeProto } {
+export function decodeAttribute(bytes: Uint8Array): { name: string; attribute: Attribute } {
   const proto = fromBinary(AttributeProtoSchema, bytes);
-  if (proto.name === '') throw new PeftError('FILE_INVALID', 'An attribute has no name.');
-  return { name: proto.name, attribute: plain(proto) ?? { type: 'opaque', bytes: bytes.slice() }, proto };
+  if (proto.name === '') throw new PeftError('FILE_INVALID', 'an attribute has no name');
+  const captures = [...capturedNames(proto)];
+  const opaque = (): Attribute => ({ type: 'opaque', bytes: bytes.slice(), ...(captures.length > 0 && { captures }) });
+  return { name: proto.name, attribute: plain(proto) ?? opaque() };
 }
 
 /** @throws PeftError GRAPH_INVALID for numbers that the format cannot hold */

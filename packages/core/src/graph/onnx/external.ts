@@ -45,8 +45,7 @@ const whole = (text: string): number | undefined =>
 /** A relative path of plain parts: no parent, no drive, no scheme, no backslash, no control character. */
 const staysInside = (location: string): boolean =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  !/[\\:\u0000-\u001f]/.test(location) &&
-  location.split('/').every((part) => part !== '' && part !== '..');
+  !/[\\:\u0000-\u001f]/.test(location) && location.split('/').every((part) => part !== '' && part !== '..');
 
 /** @throws PeftError FILE_INVALID: a model whose weights lie beside it needs the folder it came from */
 export const refuseExternal = (name: string, { location }: External): never => {

@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+// Runs the command: from source inside a checkout (no build step), from the built files where it is installed.
+import { register } from 'node:module';
+import { sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const installed = fileURLToPath(import.meta.url).includes(`${sep}node_modules${sep}`);
+if (!installed) {
+  const { register: registerTsx } = await import('tsx/esm/api');
+  registerTsx();
+  // Workspace packages resolve to their source through this condition.
+  const hook = `export const resolve = (specifier, context, next) =>
+    next(specifier, { ...context, conditions: [...context.conditions, '@peftjs/source'] });`;
+  register(`data:text/javascript,${encodeURIComponent(hook)}`);
+}
+const { main } = await import(installed ? '../dist/index.js' : '../src/index.ts');
+process.exitCode = await main(process.argv.slice(2));

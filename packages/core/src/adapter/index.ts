@@ -1,0 +1,21 @@
+export * from './attach-delta.js';
+export * from './attach-method.js';
+export * from './attach-slots.js';
+export * from './bind.js';
+export {
+  codeKey,
+  type FileNames,
+  fileKey,
+  type Resolved,
+  resolveConfig,
+  type SharedConfig,
+  type SharedOptions,
+  sharedConfig,
+} from './config.js';
+export * from './define-method.js';
+export { type MatchReport, matchModules, matchTargets, type TargetRules, type Unmatched } from './match.js';
+export * from './method.js';
+export { nearNames } from './near.js';
+export { type PythonRegex, pythonRegex } from './python-regex.js';
+export * from './start.js';
+export * from './target.js';

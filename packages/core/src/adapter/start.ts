@@ -1,0 +1,162 @@
+import type { Adapter, Term } from '../delta/delta.js';
+import { contentDigest } from '../delta/digest.js';
+import { sameExtents } from '../delta/kinds/common.js';
+import { PeftError, Problems } from '../errors.js';
+import { cast, toF32 } from '../tensor/convert.js';
+import { createRandom } from '../tensor/random.js';
+import { tensorRef } from '../tensor/refs.js';
+import type { Tensor, TensorRef } from '../tensor/tensor.js';
+import type { Plan } from './bind.js';
+import type { Params } from './method.js';
+
+/** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
+export type Tensors = ReadonlyMap<string, Tensor>;
+
+export interface Start {
+  readonly train: Tensors;
+  /** Take part, never change, are rebuilt rather than saved. */
+  readonly frozen: Tensors;
+}
+
+/** The name of a method's tensor in a graph. */
+export const tensorName = (path: string, letter: string): string => `${path}:${letter}`;
+
+/**
+ * Where training begins: the method's own start of every target, drawn from the seed and the target's path alone (so the
+ * choice of targets does not change the others' numbers), and the base's values of what is trained in full.
+ */
+export async function startTensors(
+  plan: Plan,
+  options: { readonly seed: number | bigint; readonly parameters: ReadonlyMap<string, TensorRef> },
+): Promise<Start> {
+  const random = createRandom(options.seed);
+  const train = new Map<string, Tensor>();
+  const frozen = new Map<string, Tensor>();
+  for (const { target, c } of plan.sites) {
+    const initial = plan.method.init(target, c, random.fork(target.path));
+    for (const [letter, tensor] of Object.entries(initial.train)) train.set(tensorName(target.path, letter), tensor);
+    for (const [letter, tensor] of Object.entries(initial.frozen ?? {}))
+      frozen.set(tensorName(target.path, letter), tensor);
+  }
+  for (const path of plan.replaced) train.set(path, toF32(await options.parameters.get(path)!.read()));
+  return { train, frozen };
+}
+
+/**
+ * Where training goes on from an adapter: its terms as the method's tensors again. What the method does not take from
+ * terms keeps its own start.
+ * @throws PeftError ADAPTER_MISMATCH when the adapter and the plan do not cover the same targets or shapes,
+ *   CONFIG_UNSUPPORTED when the method cannot go on from saved terms
+ */
+export async function resumeTensors(
+  plan: Plan,
+  adapter: Adapter,
+  options: { readonly seed: number | bigint; readonly parameters: ReadonlyMap<string, TensorRef> },
+): Promise<Start> {
+  const { method } = plan;
+  if (!method.fromDelta)
+    throw new PeftError(
+      'CONFIG_UNSUPPORTED',
+      `${method.name} cannot be trained on from a saved adapter: start it afresh.`,
+    );
+  const fresh = await startTensors(plan, options);
+  const train = new Map(fresh.train);
+  const frozen = new Map(fresh.frozen);
+  const problems = new Problems();
+  const covered = new Set<string>();
+  for (const { target, c } of plan.sites) {
+    const terms = termsOf(adapter, target.path, covered);
+    if (Object.keys(terms).length === 0) {
+      problems.add(`it has nothing for "${target.path}".`);
+      continue;
+    }
+    const tensors = await method.fromDelta({ terms, target, c });
+    for (const [letter, tensor] of Object.entries(tensors)) {
+      const name = tensorName(target.path, letter);
+      const into = train.has(name) ? train : frozen;
+      const own = into.get(name);
+      if (own && sameExtents(own.shape, tensor.shape)) into.set(name, toF32(tensor));
+      else
+        problems.add(
+          `"${name}" is [${tensor.shape}], this configuration has ${own ? `[${own.shape}]` : 'no such tensor'}.`,
+        );
+    }
+  }
+  for (const path of adapter.delta.params.keys())
+    if (!covered.has(path)) problems.add(`it changes "${path}", which this configuration does not adapt.`);
+  for (const [path, ref] of adapter.replaced) {
+    const own = train.get(path);
+    if (own && sameExtents(own.shape, ref.shape)) train.set(path, toF32(await ref.read()));
+    else
+      problems.add(
+        `it replaces "${path}" [${ref.shape}], ${own ? `here [${own.shape}]` : 'which is not trained here'}.`,
+      );
+  }
+  problems.throwIfAny('ADAPTER_MISMATCH', `The adapter does not fit this ${method.name} configuration`);
+  return { train, frozen };
+}
+
+/** A module's terms by parameter name; one term a parameter. */
+function termsOf(adapter: Adapter, path: string, covered: Set<string>): Record<string, Term> {
+  const terms: Record<string, Term> = {};
+  for (const [parameter, list] of adapter.delta.params) {
+    const dot = parameter.lastIndexOf('.');
+    if (parameter.slice(0, dot) !== path) continue;
+    covered.add(parameter);
+    if (list.length !== 1)
+      throw new PeftError(
+        'DELTA_CONFLICT',
+        `"${parameter}" has ${list.length} updates side by side: a sum cannot be trained on. Merge it into the base and train a new adapter.`,
+      );
+    terms[parameter.slice(dot + 1)] = list[0]!;
+  }
+  return terms;
+}
+
+export interface AdapterFacts {
+  readonly base?: Adapter['base'];
+  readonly task?: Adapter['task'];
+  /** Where the base's values come from for parameters that were to be trained but take no part in the graph. */
+  readonly parameters: ReadonlyMap<string, TensorRef>;
+}
+
+/** The adapter of trained tensors. @throws PeftError INTERNAL when one is missing */
+export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts): Promise<Adapter> {
+  const { method } = plan;
+  const shape = new Map<string, readonly number[]>();
+  const params = new Map<string, readonly Term[]>();
+  for (const { target, c } of plan.sites) {
+    const p = paramsOf(target.path, tensors);
+    for (const [name, term] of Object.entries(method.toDelta({ p, target, c }))) {
+      const path = `${target.path}.${name}`;
+      // A bias that the base does not have is one number for each output.
+      shape.set(path, facts.parameters.get(path)?.shape ?? [target.out]);
+      params.set(path, [term]);
+    }
+  }
+  const replaced = new Map<string, TensorRef>();
+  for (const path of plan.replaced) {
+    const base = facts.parameters.get(path)!;
+    const trained = tensors.train.get(path);
+    replaced.set(path, trained ? tensorRef(cast(trained, base.dtype === 'f64' ? 'f64' : 'f32')) : base);
+  }
+  const delta = { shape, params };
+  return {
+    delta,
+    replaced,
+    digest: await contentDigest({ delta, replaced }),
+    ...(facts.base && { base: facts.base }),
+    method: { name: method.name, config: plan.config },
+    ...(facts.task && { task: facts.task }),
+  };
+}
+
+function paramsOf(path: string, tensors: Start): Params<Tensor> {
+  const p: Record<string, Tensor> = {};
+  for (const [name, tensor] of [...tensors.frozen, ...tensors.train]) {
+    const colon = name.lastIndexOf(':');
+    if (colon >= 0 && name.slice(0, colon) === path) p[name.slice(colon + 1)] = tensor;
+  }
+  if (Object.keys(p).length === 0) throw new PeftError('INTERNAL', `No tensors of "${path}" were trained.`);
+  return p;
+}

@@ -1,0 +1,100 @@
+import { Problems } from '../errors.js';
+import { cast, toF32 } from '../tensor/convert.js';
+import { elementCount } from '../tensor/dtype.js';
+import type { TensorRef } from '../tensor/tensor.js';
+import type { Adapter, Delta, Term } from './delta.js';
+import { sameExtents } from './kinds/common.js';
+import { builtinKinds, type Kinds, kindOf } from './registry.js';
+
+export type Parameters = ReadonlyMap<string, TensorRef>;
+
+export interface ApplyOptions {
+  readonly kinds?: Kinds;
+}
+
+/** Parameters with an adapter in them, and the bits they had before. */
+export interface Merged {
+  readonly parameters: Parameters;
+  /** The base's own references of everything that changed: putting them back is exact. */
+  readonly pristine: Parameters;
+}
+
+/**
+ * The parameters with the update in them. Lazy: a parameter is read and added to when it is asked for, and those the
+ * delta does not name are the same references as before. float32 arithmetic, rounded back to the base's own dtype to
+ * nearest, ties to even. Rows of a merged parameter cost the whole ΔW of it.
+ * @throws PeftError ADAPTER_MISMATCH listing every parameter that is absent or has another shape
+ */
+export function applyDelta(parameters: Parameters, delta: Delta, options: ApplyOptions = {}): Parameters {
+  const { kinds = builtinKinds } = options;
+  const problems = new Problems();
+  const merged = new Map(parameters);
+  for (const [path, terms] of delta.params) {
+    const base = parameters.get(path);
+    if (!base) problems.add(`the base has no parameter "${path}".`);
+    else if (!floats.has(base.dtype))
+      problems.add(`"${path}" is stored as ${base.dtype}: only floats can be added to.`);
+    else {
+      for (const term of terms)
+        for (const problem of kindOf(term, kinds).problems(term, base.shape)) problems.add(`"${path}": ${problem}.`);
+      merged.set(path, addTerms(base, terms, kinds));
+    }
+  }
+  problems.throwIfAny('ADAPTER_MISMATCH', 'The update does not fit these parameters');
+  return merged;
+}
+
+/** The same for an adapter: replaced parameters first, its delta on top of them. */
+export function applyAdapter(parameters: Parameters, adapter: Adapter, options: ApplyOptions = {}): Merged {
+  const problems = new Problems();
+  const replaced = new Map(parameters);
+  for (const [path, ref] of adapter.replaced) {
+    const base = parameters.get(path);
+    if (!base) problems.add(`the base has no parameter "${path}".`);
+    else if (!sameExtents(base.shape, ref.shape))
+      problems.add(`"${path}" is [${base.shape}] in the base and [${ref.shape}] in the adapter.`);
+    else replaced.set(path, base.dtype === ref.dtype ? ref : castRef(ref, base));
+  }
+  problems.throwIfAny('ADAPTER_MISMATCH', 'The adapter does not fit these parameters');
+  const merged = applyDelta(replaced, adapter.delta, options);
+  const pristine = new Map<string, TensorRef>();
+  for (const [path, ref] of parameters) if (merged.get(path) !== ref) pristine.set(path, ref);
+  return { parameters: merged, pristine };
+}
+
+/** Undoes `applyAdapter`, bit for bit. */
+export const unapply = ({ parameters, pristine }: Merged): Parameters => new Map([...parameters, ...pristine]);
+
+const floats = new Set(['f64', 'f32', 'f16', 'bf16']);
+
+function addTerms(base: TensorRef, terms: readonly Term[], kinds: Kinds): TensorRef {
+  const [rows = 1] = base.shape;
+  const size = elementCount(base.shape);
+  return {
+    dtype: base.dtype,
+    shape: base.shape,
+    async read(range = {}) {
+      const { from = 0, to = rows } = range;
+      const w = await base.read(range);
+      const y = base.dtype === 'f64' ? (w.data as Float64Array).slice() : toF32(w).data.slice();
+      const start = (size / rows) * from;
+      const sum = new Float64Array(y.length);
+      for (const term of terms) {
+        const d = toF32(await kindOf(term, kinds).dense(term, base.shape)).data;
+        for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + d[start + i]!;
+      }
+      for (let i = 0; i < y.length; i++) y[i] = y[i]! + sum[i]!;
+      const shape = base.shape.length > 0 ? [to - from, ...base.shape.slice(1)] : [];
+      return y instanceof Float64Array
+        ? { dtype: 'f64', shape, data: y }
+        : cast({ dtype: 'f32', shape, data: y }, base.dtype);
+    },
+  };
+}
+
+/** A replacement in the dtype of what it replaces. */
+const castRef = (ref: TensorRef, base: TensorRef): TensorRef => ({
+  dtype: base.dtype,
+  shape: ref.shape,
+  read: async (range) => cast(await ref.read(range), base.dtype),
+});

@@ -1,0 +1,45 @@
+import type { Target } from '../adapter/target.js';
+import type { Adapter, Delta } from '../delta/delta.js';
+import type { Kinds } from '../delta/registry.js';
+import { stamp } from '../delta/stamp.js';
+import type { TensorRef } from '../tensor/tensor.js';
+
+/** What is known of the base an adapter belongs to. The more, the more is checked. */
+export interface BaseFacts {
+  readonly parameters?: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+  readonly targets?: readonly Target[];
+}
+
+/** A PEFT configuration as plain data, in the file's own spelling. Keys without prototype, so none has a meaning. */
+export type PeftConfig = ReadonlyMap<string, unknown>;
+
+export interface LayoutInput {
+  readonly config: PeftConfig;
+  readonly tensors: ReadonlyMap<string, TensorRef>;
+  readonly base: BaseFacts;
+  /** What messages call the adapter. */
+  readonly subject: string;
+  warn(message: string): void;
+}
+
+export interface LayoutOutput {
+  readonly delta: Delta;
+  readonly replaced: ReadonlyMap<string, TensorRef>;
+  readonly method: NonNullable<Adapter['method']>;
+}
+
+/** One `peft_type`: how its folders are read and written. */
+export interface Layout {
+  readonly spec: 'v1';
+  readonly peftType: string;
+  /** @throws PeftError ADAPTER_INVALID, ADAPTER_MISMATCH, CONFIG_UNSUPPORTED, each listing everything wrong */
+  read(input: LayoutInput): LayoutOutput;
+  /** @throws PeftError DELTA_CONFLICT when the layout cannot hold the adapter exactly */
+  write(
+    adapter: Adapter,
+    options: { readonly kinds: Kinds },
+  ): Promise<{ readonly config: PeftConfig; readonly tensors: ReadonlyMap<string, TensorRef> }>;
+}
+
+/** A layout, marked for this contract: what a package lists under `layouts`. */
+export const defineLayout = (layout: Layout): Layout => stamp({ ...layout }, 'layout', layout.spec);

@@ -1,0 +1,19 @@
+import { requireStamp } from '../delta/stamp.js';
+import type { Layout } from './layout.js';
+import { loraLayout } from './lora/layout.js';
+
+/** File layouts by `peft_type`: a value that is passed on, never a global. */
+export type Layouts = ReadonlyMap<string, Layout>;
+
+/** What core brings. */
+export const builtinLayouts: Layouts = new Map([loraLayout].map((layout) => [layout.peftType, layout]));
+
+/** The built-in layouts and those of other packages. @throws PeftError PLUGIN_INCOMPATIBLE */
+export function withLayouts(...outside: readonly Layout[]): Layouts {
+  const layouts = new Map(builtinLayouts);
+  for (const layout of outside) {
+    requireStamp(layout, 'layout', 'v1', `The layout "${layout.peftType}"`);
+    layouts.set(layout.peftType, layout);
+  }
+  return layouts;
+}

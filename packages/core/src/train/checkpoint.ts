@@ -1,0 +1,161 @@
+import { z } from 'zod';
+import { platform } from '#platform';
+import { PeftError, Problems } from '../errors.js';
+import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
+import { openSafetensors } from '../files/safetensors-read.js';
+import { writeSafetensors } from '../files/safetensors-write.js';
+import { fileSource } from '../files/source.js';
+import { tensorRef } from '../tensor/refs.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+const count = z.number().int().nonnegative();
+
+/** Where a run stands: everything that decides how it goes on, but its tensors. */
+export const Progress = z.strictObject({
+  /** Updates done. */
+  step: count,
+  /** Whether what follows an update (the evaluation) has been done for this one. */
+  settled: z.boolean(),
+  /** Sum of the losses of the present epoch's updates, and their number. */
+  epochLoss: z.strictObject({ sum: z.number(), updates: count }),
+  /** The best evaluation so far. */
+  best: z.strictObject({ step: count, metric: z.number() }).optional(),
+  /** Evaluations since the best one. */
+  stale: count,
+  /** Stopped early. */
+  stopped: z.boolean(),
+});
+export type Progress = z.output<typeof Progress>;
+
+/** What a run is: a checkpoint serves the run with the same identity only. */
+export const RunIdentity = z.strictObject({
+  /** Options that decide the numbers, as plain JSON. */
+  options: z.record(z.string(), z.unknown()),
+  task: z.string(),
+  /** Digest of the training rows. */
+  data: z.string(),
+  /** Digest of the base weights. */
+  base: z.string(),
+});
+export type RunIdentity = z.output<typeof RunIdentity>;
+
+const StateFile = z.strictObject({
+  format: z.literal('peftjs checkpoint 1'),
+  /** What computed it: equal bits are promised for the same runtime only. */
+  runtime: z.string(),
+  identity: RunIdentity,
+  progress: Progress,
+});
+
+export interface Checkpoint {
+  readonly runtime: string;
+  readonly identity: RunIdentity;
+  readonly progress: Progress;
+  /** Parameters and optimizer state, by the names they have in the step's graph. */
+  readonly current: ReadonlyMap<string, Tensor>;
+  /** Parameters of the best evaluation, when the run keeps them. */
+  readonly best: ReadonlyMap<string, Tensor>;
+}
+
+const stateName = 'state.json';
+const tensorsName = 'tensors.safetensors';
+const directoryName = (step: number): string => `step-${String(step).padStart(8, '0')}`;
+const isCheckpoint = (name: string): boolean => /^step-\d{8,}$/.test(name);
+/** Directories that a killed process was writing or removing. */
+const isLeftOver = (name: string): boolean => /^\.step-\d{8,}\.(new|old)-/.test(name);
+
+const refs = (prefix: string, tensors: ReadonlyMap<string, Tensor>) =>
+  [...tensors].map(([name, tensor]) => [`${prefix}/${name}`, tensorRef(tensor)] as const);
+
+/** Takes a directory away such that it is there whole or not at all. */
+async function removeWhole(folder: string, name: string): Promise<void> {
+  const aside = platform.resolve(folder, `.${name}.old-gone`);
+  await platform.remove(aside);
+  await platform.rename(platform.resolve(folder, name), aside);
+  await platform.remove(aside);
+}
+
+/**
+ * Writes a checkpoint as a directory of its own, aside and synced before it gets its name, then takes the older ones
+ * away. Whatever happens meanwhile, `folder` holds a whole checkpoint once it held one.
+ * @returns the path of the checkpoint
+ */
+export async function writeCheckpoint(folder: string, checkpoint: Checkpoint): Promise<string> {
+  const { runtime, identity, progress, current, best } = checkpoint;
+  const own = directoryName(progress.step);
+  const path = platform.resolve(folder, own);
+  const state: z.input<typeof StateFile> = { format: 'peftjs checkpoint 1', runtime, identity, progress };
+  await writeDirectoryAtomic(path, async (directory) => {
+    const tensors = new Map([...refs('current', current), ...refs('best', best)]);
+    await writeSafetensors(platform.resolve(directory, tensorsName), tensors);
+    const text = new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`);
+    await writeFileAtomic(platform.resolve(directory, stateName), text);
+  });
+  for (const name of await platform.list(folder)) {
+    if (isCheckpoint(name) && name !== own) await removeWhole(folder, name);
+    else if (isLeftOver(name)) await platform.remove(platform.resolve(folder, name));
+  }
+  return path;
+}
+
+/** The newest checkpoint of a folder; undefined when it holds none or does not exist. */
+export async function newestCheckpoint(folder: string): Promise<string | undefined> {
+  const path = platform.resolve(folder);
+  if ((await platform.entry(path))?.kind !== 'directory') return undefined;
+  const steps = (await platform.list(path))
+    .filter(isCheckpoint)
+    .sort((a, b) => Number(a.slice(5)) - Number(b.slice(5)));
+  return steps.length > 0 ? platform.resolve(path, steps.at(-1)!) : undefined;
+}
+
+/** @throws PeftError FILE_MISSING, FILE_INVALID for what is no checkpoint of this version */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const source = await fileSource(platform.resolve(path, stateName));
+  const text = new TextDecoder().decode(await source.read(0, source.size));
+  await source.close();
+  const { runtime, identity, progress } = parseState(text, source.name);
+  const file = await openSafetensors(platform.resolve(path, tensorsName));
+  const current = new Map<string, Tensor>();
+  const best = new Map<string, Tensor>();
+  for (const [name, ref] of file.tensors) {
+    const slash = name.indexOf('/');
+    (name.slice(0, slash) === 'best' ? best : current).set(name.slice(slash + 1), await ref.read());
+  }
+  await file.close();
+  return { runtime, identity, progress, current, best };
+}
+
+function parseState(text: string, name: string): z.output<typeof StateFile> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new PeftError('FILE_INVALID', `${name} is no JSON: it is no checkpoint of this library.`, { cause });
+  }
+  const parsed = StateFile.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const problems = new Problems();
+  for (const issue of parsed.error.issues) problems.add(`${issue.path.join('.')}: ${issue.message}`);
+  problems.throwIfAny('FILE_INVALID', `${name} is no checkpoint that this version can read`);
+  throw parsed.error;
+}
+
+/**
+ * Refuses a checkpoint of another run.
+ * @throws PeftError CHECKPOINT_MISMATCH listing everything that differs
+ */
+export function requireSameRun(path: string, found: RunIdentity, own: RunIdentity): void {
+  const problems = new Problems();
+  const text = (value: unknown) => JSON.stringify(value) ?? 'nothing';
+  for (const key of new Set([...Object.keys(found.options), ...Object.keys(own.options)])) {
+    const [there, here] = [text(found.options[key]), text(own.options[key])];
+    if (there !== here) problems.add(`${key} is ${there} in the checkpoint and ${here} in this run`);
+  }
+  if (found.task !== own.task) problems.add(`its task is ${found.task}, that of this run ${own.task}`);
+  if (found.data !== own.data) problems.add('it was trained on other rows, or on the same ones in another order');
+  if (found.base !== own.base) problems.add(`its base has digest ${found.base}, that of this run ${own.base}`);
+  problems.throwIfAny(
+    'CHECKPOINT_MISMATCH',
+    `The checkpoint ${path} belongs to another run; start without resume or restore its settings`,
+  );
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+
+const count = z.number().int().nonnegative();
+const metrics = z.record(z.string(), z.number());
+
+/** Sent once, before the first update of this run. */
+export const StartEvent = z.object({
+  type: z.literal('start'),
+  /** Numbers in the base model, new heads included. */
+  parameters: count,
+  /** Numbers that are trained. */
+  trainable: count,
+  /** Of these, the numbers of the adapter itself: without modules saved in full. */
+  trainableAdapter: count,
+  /** Updates of the whole run. */
+  steps: count,
+  epochs: z.number().nonnegative(),
+  /** Rows of the training data. */
+  rows: count,
+  batchSize: count,
+  gradAccumulation: count,
+  warmupSteps: count,
+  /** The update that this run begins after: 0, or the step of the checkpoint it resumes. */
+  step: count,
+});
+
+/** Sent after every update. */
+export const StepEvent = z.object({
+  type: z.literal('step'),
+  /** From 1. */
+  step: count,
+  /** Mean over the labels of the batch, before the update. */
+  loss: z.number(),
+  /** Rate of this update, before the factors of parameter groups. */
+  lr: z.number(),
+  /** Tokens of the batch that are not padding. */
+  tokens: count,
+  /** Time of this step. */
+  seconds: z.number().nonnegative(),
+  /** Global norm of the gradient before clipping; only when the run clips. */
+  gradNorm: z.number().optional(),
+});
+
+/** Sent when all rows have been seen once more. */
+export const EpochEvent = z.object({ type: z.literal('epoch'), epoch: count, step: count, loss: z.number() });
+export const EvalEvent = z.object({ type: z.literal('eval'), step: count, metrics });
+export const CheckpointEvent = z.object({ type: z.literal('checkpoint'), step: count, path: z.string() });
+export const WarningEvent = z.object({ type: z.literal('warning'), message: z.string() });
+
+export const TrainEvent = z.discriminatedUnion('type', [
+  StartEvent,
+  StepEvent,
+  EpochEvent,
+  EvalEvent,
+  CheckpointEvent,
+  WarningEvent,
+]);
+export type TrainEvent = z.output<typeof TrainEvent>;

@@ -1,0 +1,28 @@
+import { optimize } from '../graph/passes/optimize.js';
+import { scalarFeeds } from './groups.js';
+import { fusedGraph, lossName, type StepOptions, type TrainingGraph } from './step-graph.js';
+import { compileStep, feedsOf, numberOf, readAll, type StepPlan, writeAll } from './stepper.js';
+import { gradNormName } from './update.js';
+
+/** Loss, gradients and update in one program: everything stays where the backend computes. Changes the graph. */
+export function fusedSteps(training: TrainingGraph, options: StepOptions): StepPlan {
+  const step = fusedGraph(training, options);
+  optimize(step.graph);
+  return {
+    state: step.state,
+    async compile(backend, signal) {
+      const program = await compileStep(step, backend, signal);
+      return {
+        async update([feeds], clock) {
+          const scalars = scalarFeeds(options.optimizer, options.groups, clock);
+          const outputs = await program.run(feedsOf(step.graph, { ...feeds, ...scalars }));
+          const norm = outputs[gradNormName];
+          return { loss: numberOf(outputs[lossName]), ...(norm && { gradNorm: numberOf(norm) }) };
+        },
+        read: (names) => readAll(program, names),
+        write: (tensors) => writeAll(program, tensors),
+        dispose: () => program.dispose(),
+      };
+    },
+  };
+}

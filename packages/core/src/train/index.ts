@@ -1,0 +1,33 @@
+export { newestCheckpoint } from './checkpoint.js';
+export type { Row, Rows } from './data.js';
+export { dropoutMask, type RowOrigins } from './dropout.js';
+export { type EvaluateOptions, evaluate } from './evaluate.js';
+export * from './events.js';
+export { type Group, groupsOf, scalarFeeds } from './groups.js';
+export * from './model.js';
+export { adafactor } from './optimizers/adafactor.js';
+export { adam, adamw } from './optimizers/adam.js';
+export { adagrad, rmsprop } from './optimizers/adaptive.js';
+export {
+  defineOptimizer,
+  type GroupStep,
+  type Optimizer,
+  type OptimizerDefinition,
+  type State,
+  type Updated,
+  type UpdateSite,
+} from './optimizers/optimizer.js';
+export { sgd } from './optimizers/sgd.js';
+export type { TrainOptions } from './options.js';
+export { createOrder, epochOrder, type Order, type OrderOptions } from './order.js';
+export { createSchedule, type Schedule, ScheduleConfig, type Warmup, warmupSteps } from './schedules.js';
+export {
+  fusedGraph,
+  gradientGraph,
+  type StepGraph,
+  type StepOptions,
+  type TrainingGraph,
+  updateGraph,
+} from './step-graph.js';
+export { train } from './train.js';
+export { appendUpdate, type Carried, clipByGlobalNorm, type Gradient, type UpdateOptions } from './update.js';

@@ -1,0 +1,55 @@
+import type { Feeds } from '../backend/backend.js';
+import { optimize } from '../graph/passes/optimize.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { scalarTensor } from './groups.js';
+import { slicedUpdater } from './slices.js';
+import { accumulateName, gradientGraph, lossName, type StepOptions, type TrainingGraph } from './step-graph.js';
+import { compileStep, feedsOf, numberOf, type StepPlan, writeAll } from './stepper.js';
+import { wholeUpdater } from './updater.js';
+
+/**
+ * Gradients and update as two programs: for gradients summed over micro-batches, and for so many trainables that they
+ * are updated in slices. Changes the graph of `training`.
+ */
+export function separateSteps(
+  training: TrainingGraph,
+  options: StepOptions & { readonly gradAccumulation: number; readonly sliced: boolean },
+): StepPlan {
+  const updates = options.sliced ? slicedUpdater(training, options) : wholeUpdater(training, options);
+  const step = gradientGraph(training, { accumulate: options.gradAccumulation > 1 });
+  optimize(step.graph);
+
+  return {
+    state: updates.state,
+    async compile(backend, signal) {
+      const updater = await updates.compile(backend, signal);
+      const program = await compileStep(step, backend, signal).catch(async (error: unknown) => {
+        await updater.dispose();
+        throw error;
+      });
+      await writeAll(program, step.state);
+
+      return {
+        async update(microBatches, clock) {
+          const parameters = await updater.parameters();
+          let loss = 0;
+          let outputs: Record<string, Tensor> = {};
+          for (const [i, feeds] of microBatches.entries()) {
+            const accumulate = scalarTensor(i === 0 ? 0 : 1);
+            outputs = await program.run(feedsOf(step.graph, { ...feeds, ...parameters, [accumulateName]: accumulate }));
+            loss += numberOf(outputs[lossName]);
+          }
+          const gradients: Record<string, Tensor> = { ...outputs };
+          for (const name of step.state.keys()) gradients[name] = await program.read(name);
+          return { loss, ...(await updater.apply(gradients as Feeds, clock)) };
+        },
+        read: (names) => updater.read(names),
+        write: (tensors) => updater.write(tensors),
+        async dispose() {
+          await program.dispose();
+          await updater.dispose();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import type { Trainable } from '../adapter/attach-method.js';
+import { gradients } from '../autodiff/gradients.js';
+import { createGraph, type Graph, type ShapedValue } from '../graph/graph.js';
+import { createOps, type Ops } from '../graph/ops.js';
+import { alloc } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { appendUpdate, type Carried, nextName, type UpdateOptions } from './update.js';
+
+/** A model's graph in training form, with its method attached. */
+export interface TrainingGraph {
+  readonly graph: Graph;
+  /** Mean over labels: []. */
+  readonly loss: ShapedValue;
+  readonly trainables: readonly Trainable[];
+}
+
+export interface StepOptions extends UpdateOptions {
+  /** For every trainable the number of its group. */
+  readonly groupOf: readonly number[];
+}
+
+/** A graph to compile, with what a run returns and what stays with the program. */
+export interface StepGraph extends Carried {
+  readonly graph: Graph;
+  readonly outputs: readonly string[];
+}
+
+export const lossName = 'loss';
+/** Scalar input of the gradient graph: 0 starts a new sum, 1 adds to the one so far. */
+export const accumulateName = 'accumulate';
+export const accumulatorName = (parameter: string): string => `${parameter}:gradient`;
+
+/** Declares the loss as the only output so far: other outputs of the model are not needed. */
+function startOutputs({ graph, loss }: TrainingGraph, ops: Ops): void {
+  graph.outputs.length = 0;
+  if (loss.name === lossName) graph.outputs.push(loss);
+  else ops.output(loss, lossName);
+}
+
+const differentiate = ({ graph, loss, trainables }: TrainingGraph) =>
+  gradients(
+    graph,
+    loss,
+    trainables.map(({ value }) => value),
+  );
+
+/** The outputs that a run returns: the rest is carried. */
+const returned = ({ outputs }: Graph, carry: Carried['carry']) =>
+  outputs.map(({ name }) => name).filter((name) => !(name in carry));
+
+/** Loss, gradients and update in one program: a run is one update. Changes `training.graph`. */
+export function fusedGraph(training: TrainingGraph, options: StepOptions): StepGraph {
+  const { graph, trainables } = training;
+  const ops = createOps(graph);
+  startOutputs(training, ops);
+  const dys = differentiate(training);
+  const carried = appendUpdate(
+    trainables.map((trainable, i) => ({ trainable, g: dys[i]!, group: options.groupOf[i]! })),
+    options,
+    ops,
+  );
+  return { graph, outputs: returned(graph, carried.carry), ...carried };
+}
+
+/**
+ * Loss and gradients. With `accumulate` a run adds the gradients of one micro-batch to the sum it carries, otherwise it
+ * returns them. The losses of micro-batches add up to that of the whole batch, because `loss_weight` counts the labels
+ * of all of them. Changes `training.graph`.
+ */
+export function gradientGraph(training: TrainingGraph, options: { readonly accumulate: boolean }): StepGraph {
+  const { graph, trainables } = training;
+  const ops = createOps(graph);
+  startOutputs(training, ops);
+  const dys = differentiate(training);
+  const carry: Record<string, string> = {};
+  const state = new Map<string, Tensor>();
+  const names = trainables.map(({ name }) => accumulatorName(name));
+  if (options.accumulate) {
+    const accumulate = ops.input(accumulateName, 'f32', []);
+    dys.forEach((dy, i) => {
+      const sum = ops.input(names[i]!, 'f32', dy.shape);
+      state.set(sum.name, alloc('f32', dy.shape.map(Number)));
+      carry[ops.output(ops.add(dy, ops.mul(sum, accumulate)), nextName(sum.name)).name] = sum.name;
+    });
+  } else for (const [i, dy] of dys.entries()) ops.output(dy, names[i]);
+  return { graph, outputs: returned(graph, carry), carry, state };
+}
+
+/**
+ * Declares in `graph` what its nodes read of the graph `from`: constants, frozen weights and inputs. Values are shared
+ * between graphs.
+ */
+function adopt(graph: Graph, from: Graph): void {
+  for (const value of graph.nodes.flatMap((node) => node.inputs)) {
+    if (!value || graph.values.has(value.name)) continue;
+    const constant = from.constants.get(value.name);
+    const weight = from.weights.get(value.name);
+    graph.values.set(value.name, value);
+    if (constant) graph.constants.set(value.name, constant);
+    else if (weight) graph.weights.set(value.name, weight);
+    else graph.inputs.push(value);
+  }
+}
+
+/** The update alone, over gradients that are fed. Leaves the model's graph as it is. */
+export function updateGraph({ graph: model, trainables }: TrainingGraph, options: StepOptions): StepGraph {
+  const graph = createGraph('update');
+  const ops = createOps(graph);
+  const carried = appendUpdate(
+    trainables.map((trainable, i) => ({
+      trainable,
+      g: ops.input(accumulatorName(trainable.name), 'f32', trainable.shape),
+      group: options.groupOf[i]!,
+    })),
+    options,
+    ops,
+  );
+  adopt(graph, model);
+  return { graph, outputs: returned(graph, carried.carry), ...carried };
+}

@@ -1,0 +1,97 @@
+import type { Adapter } from '../delta/delta.js';
+import { coreVersion } from '../delta/stamp.js';
+import { PeftError } from '../errors.js';
+import { createRun, type Run } from '../run.js';
+import { elementCount } from '../tensor/dtype.js';
+import { newestCheckpoint, type Progress, readCheckpoint, requireSameRun } from './checkpoint.js';
+import type { TrainEvent } from './events.js';
+import type { Example, TaskModel } from './model.js';
+import { type ResolvedTrainOptions, resolveOptions, type TrainOptions } from './options.js';
+import { type Prepared, prepare, trainableCounts } from './prepare.js';
+import { createSession, type SessionState } from './session.js';
+
+/**
+ * Trains an adapter. The run is cold: nothing happens before it is iterated or its result is asked for. Leaving the
+ * loop, or aborting, writes a checkpoint when a directory for them is given, and releases everything.
+ * @throws PeftError CONFIG_INVALID with everything wrong with the options. While running: what `prepare` throws,
+ *   CHECKPOINT_MISMATCH, TRAINING_DIVERGED with the step, CANCELLED after an abort
+ */
+export function train<E extends Example>(model: TaskModel<E>, options: TrainOptions): Run<TrainEvent, Adapter> {
+  const resolved = resolveOptions(options);
+  return createRun((signal) => run(model, resolved, signal), resolved.signal);
+}
+
+async function* run<E extends Example>(
+  model: TaskModel<E>,
+  options: ResolvedTrainOptions,
+  signal: AbortSignal,
+): AsyncGenerator<TrainEvent, Adapter, void> {
+  const prepared = await prepare(model, options);
+  const { warnings, ...state } = await restore(prepared, options);
+  for (const message of [...prepared.notes, ...warnings]) yield { type: 'warning', message };
+  yield startEvent(model, prepared, options, state.progress.step);
+
+  if (signal.aborted) throw new PeftError('CANCELLED', 'The training was cancelled.', { cause: signal.reason });
+  const stepper = await prepared.steps.compile(options.backend, signal);
+  const session = createSession({ model, prepared, options, stepper, runtime: runtimeOf(options) }, state);
+  let failed = false;
+  try {
+    await stepper.write(state.current);
+    yield* session.loop(signal);
+    return await session.adapter();
+  } catch (error) {
+    failed = true; // what the programs hold is no state to go on from
+    throw error;
+  } finally {
+    try {
+      if (!failed) await session.save();
+    } finally {
+      await session.dispose();
+    }
+  }
+}
+
+function startEvent<E extends Example>(
+  model: TaskModel<E>,
+  prepared: Prepared<E>,
+  { batchSize, gradAccumulation }: ResolvedTrainOptions,
+  step: number,
+): TrainEvent {
+  const { total, order, examples, warmup } = prepared;
+  let parameters = 0;
+  for (const { shape } of model.parameters.values()) parameters += elementCount(shape);
+  return {
+    type: 'start',
+    parameters,
+    ...trainableCounts(prepared),
+    steps: total,
+    epochs: total / order.updatesPerEpoch,
+    rows: examples.length,
+    batchSize,
+    gradAccumulation,
+    warmupSteps: warmup,
+    step,
+  };
+}
+
+const runtimeOf = ({ backend }: ResolvedTrainOptions): string =>
+  `${backend.name} ${backend.device}, core ${coreVersion}`;
+
+const fresh: Progress = { step: 0, settled: true, epochLoss: { sum: 0, updates: 0 }, stale: 0, stopped: false };
+
+/** Where the run begins: afresh, or at a checkpoint. */
+async function restore<E extends Example>(
+  { start, steps, identity }: Prepared<E>,
+  { resume, checkpoint, ...options }: ResolvedTrainOptions,
+): Promise<SessionState & { readonly warnings: readonly string[] }> {
+  const path = resume === true ? await newestCheckpoint(checkpoint!.directory) : resume;
+  if (!path) {
+    const warnings = resume ? [`There is no checkpoint in ${checkpoint!.directory}: training starts afresh.`] : [];
+    return { progress: fresh, current: new Map([...start.train, ...steps.state]), best: new Map(), warnings };
+  }
+  const found = await readCheckpoint(path);
+  requireSameRun(path, found.identity, identity);
+  const here = runtimeOf({ resume, ...options });
+  const note = `The checkpoint was made by ${found.runtime}, this is ${here}: the numbers may differ in their last bits.`;
+  return { ...found, warnings: found.runtime === here ? [] : [note] };
+}

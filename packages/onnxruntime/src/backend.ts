@@ -1,0 +1,90 @@
+import { type Backend, encodeModel, PeftError, type Program } from '@peftjs/core';
+import { platform } from '#platform';
+import { copyWeights } from './copy-weights.js';
+import { type Choice, choose } from './device.js';
+import { checkFeeds, checkState } from './feeds.js';
+import { localExecutor } from './local.js';
+import { checkOptions, type OnnxRuntimeOptions } from './options.js';
+import { type Selection, select } from './select.js';
+import type { Session } from './session.js';
+import { sessionOptions } from './session-options.js';
+import { checkDTypes, tensorDTypes } from './tensors.js';
+
+/**
+ * ONNX Runtime as a backend: onnxruntime-node, or onnxruntime-web where that is not installed. In Node weights are
+ * mapped from the user's own files into every session. The runtime is loaded at the first use.
+ */
+export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
+  checkOptions(options);
+  const executor = options.worker && platform.startWorker ? platform.startWorker() : localExecutor();
+  let choice: Promise<Choice> | undefined;
+  let device: string = options.device ?? 'cpu';
+
+  async function chosen(): Promise<Choice> {
+    choice ??= choose(executor, options);
+    const settled = await choice.catch((error: unknown) => {
+      choice = undefined; // what is missing can be installed or plugged in
+      throw error;
+    });
+    device = settled.device;
+    return settled;
+  }
+
+  return {
+    spec: 'v1',
+    name: 'onnxruntime',
+    get device() {
+      return device;
+    },
+    async capabilities() {
+      const { runtime, devices } = await chosen();
+      const weights = runtime === 'node' && platform.map ? 'mapped' : 'copied';
+      return { dtypes: tensorDTypes, operations: 'all', devices, weights };
+    },
+    async compile(graph, compileOptions = {}) {
+      const { signal, purpose } = compileOptions;
+      const selection = select(graph, compileOptions);
+      checkDTypes(selection);
+      const { runtime, device } = await chosen();
+      const place = runtime === 'node' && platform.map;
+      const placement = await (place
+        ? place(selection.graph, { cacheDir: options.cacheDir, signal })
+        : copyWeights(selection.graph, signal));
+      const model = await encodeModel(selection.graph, { externalData: (name) => placement.external.get(name) });
+      throwIfAborted(signal);
+      const session = await executor.open({
+        runtime,
+        device,
+        name: graph.name,
+        model,
+        options: sessionOptions(options, runtime, device, purpose, placement),
+        feeds: [...selection.feeds.keys()],
+        outputs: selection.outputs,
+        carry: selection.carry,
+      });
+      return createProgram(selection, session);
+    },
+    dispose: () => executor.dispose(),
+  };
+}
+
+const createProgram = (selection: Selection, session: Session): Program => ({
+  async run(feeds, { signal } = {}) {
+    throwIfAborted(signal);
+    checkFeeds(selection, feeds);
+    return session.run(feeds);
+  },
+  async read(name) {
+    checkState(selection, name);
+    return session.read(name);
+  },
+  async write(name, tensor) {
+    checkState(selection, name, tensor);
+    return session.write(name, tensor);
+  },
+  dispose: () => session.dispose(),
+});
+
+function throwIfAborted(signal?: AbortSignal): void {
+  if (signal?.aborted) throw new PeftError('CANCELLED', 'The run was cancelled.', { cause: signal.reason });
+}

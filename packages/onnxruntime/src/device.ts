@@ -1,0 +1,76 @@
+import { createGraph, createOps, encodeModel, isPeftError, PeftError } from '@peftjs/core';
+import type { Device, OnnxRuntimeOptions, RuntimeKind } from './options.js';
+import { platform } from '#platform';
+import { sessionOptions } from './session-options.js';
+import type { Executor } from './session.js';
+
+export interface Choice {
+  readonly runtime: RuntimeKind;
+  readonly device: Device;
+  /** What the installation offers. */
+  readonly devices: readonly Device[];
+}
+
+/** `webgpu` (experimental in Node) and `coreml` (fixed shapes) are taken only when asked for. */
+const automatic: readonly Device[] = ['cuda', 'dml', 'cpu', 'wasm'];
+
+/**
+ * Settles on a runtime and a device that really work here.
+ * @throws PeftError BACKEND_UNAVAILABLE with the install line, or with the devices that there are
+ */
+export async function choose(executor: Executor, options: OnnxRuntimeOptions): Promise<Choice> {
+  const { device = 'cpu' } = options;
+  const { runtime, devices } = await installed(executor, options);
+  // The web runtime's processor is called wasm.
+  const wanted = runtime === 'web' && device === 'cpu' ? 'wasm' : device;
+  const candidates = wanted === 'auto' ? automatic.filter((each) => devices.includes(each)) : [wanted];
+  let cause: unknown;
+  for (const each of candidates) {
+    if (!devices.includes(each)) break;
+    try {
+      await probe(executor, options, runtime, each);
+      return { runtime, device: each, devices };
+    } catch (error) {
+      cause = error;
+    }
+  }
+  const reason = cause ? ` (${(cause as Error).message})` : '';
+  throw new PeftError(
+    'BACKEND_UNAVAILABLE',
+    `The device "${wanted}" is not available in onnxruntime-${runtime}${reason}. Here there are: ${devices.join(', ')}.`,
+    { cause, details: { device: wanted, devices: [...devices] } },
+  );
+}
+
+async function installed(executor: Executor, { runtime, device = 'cpu' }: OnnxRuntimeOptions) {
+  const order = runtime ? [runtime] : device === 'wasm' ? (['web'] as const) : platform.runtimes;
+  const failures: PeftError[] = [];
+  for (const kind of order) {
+    try {
+      return { runtime: kind, devices: await executor.devices(kind, device) };
+    } catch (error) {
+      if (!isPeftError(error) || error.code !== 'BACKEND_UNAVAILABLE') throw error;
+      failures.push(error);
+    }
+  }
+  throw new PeftError('BACKEND_UNAVAILABLE', failures.map(({ message }) => message).join('\n'), { cause: failures[0] });
+}
+
+/** Opens a session of one node: a provider says only then whether its libraries and its device are there. */
+async function probe(executor: Executor, options: OnnxRuntimeOptions, runtime: RuntimeKind, device: Device): Promise<void> {
+  if (device === 'cpu') return;
+  const graph = createGraph('probe');
+  const ops = createOps(graph);
+  ops.output(ops.neg(ops.input('x', 'f32', ['n'])), 'y');
+  const session = await executor.open({
+    runtime,
+    device,
+    name: graph.name,
+    model: await encodeModel(graph),
+    options: sessionOptions(options, runtime, device, 'train', { external: new Map() }),
+    feeds: ['x'],
+    outputs: ['y'],
+    carry: {},
+  });
+  await session.dispose();
+}

@@ -1,0 +1,36 @@
+import { type ErrorCode, isPeftError, PeftError } from '@peftjs/core';
+
+/** What the runtime's messages mean. The first group is the operation or node where the message has it. */
+const meanings: readonly (readonly [pattern: RegExp, code: ErrorCode, say: (what: string) => string])[] = [
+  [/No Op registered for (\S+)/, 'BACKEND_UNSUPPORTED', (op) => `it has no operation ${op}`],
+  [
+    /Could not find an implementation for (\S+ node with name '[^']*')/,
+    'BACKEND_UNSUPPORTED',
+    (node) => `it cannot compute ${node} in these types`,
+  ],
+  [
+    /Non-zero status code returned while running (\S+ node\. Name:'[^']*')/,
+    'GRAPH_INVALID',
+    (node) => `${node.replace('. Name:', ' ')} failed`,
+  ],
+  [/Node \(([^)]*)\) Op \(\S+\)/, 'GRAPH_INVALID', (node) => `node '${node}' does not fit its inputs`],
+  [/bad_alloc|[Ff]ailed to allocate memory/, 'BACKEND_UNAVAILABLE', () => 'memory ran out: use a smaller batch'],
+];
+
+/** A fault of the runtime as a typed error that names the node where the runtime names it. */
+export function runtimeError(error: unknown, doing: string): PeftError {
+  if (isPeftError(error)) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  for (const [pattern, code, say] of meanings) {
+    const found = pattern.exec(text);
+    if (!found) continue;
+    const details = found[1] === undefined ? {} : { node: found[1] };
+    return new PeftError(code, `ONNX Runtime ${doing}: ${say(found[1] ?? '')}. ${text}`, { cause: error, details });
+  }
+  return new PeftError('GRAPH_INVALID', `ONNX Runtime ${doing}: ${text}`, { cause: error });
+}
+
+export const installLines = {
+  node: 'npm install onnxruntime-node (behind a proxy or without a network: ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node)',
+  web: 'npm install onnxruntime-web',
+} as const;

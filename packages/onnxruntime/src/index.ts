@@ -1,0 +1,2 @@
+export { onnxruntime } from './backend.js';
+export type { Device, OnnxRuntimeOptions, RuntimeKind } from './options.js';

@@ -1,0 +1,89 @@
+import { PeftError, type Tensor } from '@peftjs/core';
+import { platform } from '#platform';
+import { runtimeError } from './errors.js';
+import type { Device, RuntimeKind } from './options.js';
+import type { Ort, OrtTensor } from './ort.js';
+import type { Executor, Session, SessionSpec } from './session.js';
+import { copyOf, fromOrt, toOrt } from './tensors.js';
+
+/** Sessions in this thread. */
+export function localExecutor(): Executor {
+  const open = new Set<Session>();
+  return {
+    devices: async (runtime: RuntimeKind, device: Device) => (await platform.load(runtime, device)).devices,
+    async open(spec) {
+      const { ort } = await platform.load(spec.runtime, spec.device);
+      // The web runtime has one pool of threads for all its sessions, made with the first of them.
+      const { intraOpNumThreads } = spec.options;
+      if (spec.runtime === 'web' && intraOpNumThreads) ort.env.wasm.numThreads = intraOpNumThreads;
+      const session = await openSession(ort, spec, () => open.delete(session));
+      open.add(session);
+      return session;
+    },
+    async dispose() {
+      await Promise.all([...open].map((session) => session.dispose()));
+    },
+  };
+}
+
+async function openSession(ort: Ort, spec: SessionSpec, closed: () => void): Promise<Session> {
+  const { name, feeds, outputs, carry } = spec;
+  const session = await ort.InferenceSession.create(spec.model, spec.options).catch((error: unknown) => {
+    throw runtimeError(error, `refused the graph "${name}"`);
+  });
+  const fetches = [...new Set([...outputs, ...Object.keys(carry)])];
+  const carried = Object.values(carry);
+  const state = new Map<string, OrtTensor>();
+  let disposed = false;
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** One call after another: a run must see the state that the one before it left. */
+  function inTurn<T>(work: () => Promise<T> | T): Promise<T> {
+    const turn = last.then(() => {
+      if (!disposed) return work();
+      throw new PeftError('CONFIG_INVALID', `The program of graph "${name}" has been disposed: compile it again.`);
+    });
+    last = turn.catch(() => {});
+    return turn;
+  }
+
+  function stateOf(input: string): OrtTensor {
+    const tensor = state.get(input);
+    if (tensor) return tensor;
+    const missing = carried.filter((each) => !state.has(each));
+    throw new PeftError('CONFIG_INVALID', `Carried inputs of "${name}" must be written first: ${missing.join(', ')}.`);
+  }
+
+  async function run(given: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    const fed: Record<string, OrtTensor> = {};
+    for (const input of carried) fed[input] = stateOf(input);
+    for (const input of feeds) fed[input] = toOrt(ort, given[input]!);
+    const results = await session.run(fed, fetches).catch((error: unknown) => {
+      throw runtimeError(error, `could not run "${name}"`);
+    });
+    for (const [output, input] of Object.entries(carry)) state.set(input, results[output]!);
+    // What is carried on as well is copied, so that nobody can change the state through what was returned.
+    const returned = outputs.map((output) => {
+      const tensor = fromOrt(results[output]!);
+      return [output, output in carry ? copyOf(tensor) : tensor] as const;
+    });
+    return Object.fromEntries(returned);
+  }
+
+  return {
+    run: (given) => inTurn(() => run(given)),
+    read: (input) => inTurn(() => copyOf(fromOrt(stateOf(input)))),
+    write: (input, tensor) =>
+      inTurn(() => {
+        state.set(input, toOrt(ort, copyOf(tensor)));
+      }),
+    async dispose() {
+      await last;
+      if (disposed) return;
+      disposed = true;
+      state.clear();
+      closed();
+      await session.release();
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import type { Names } from './new-method.js';
+
+/** The hand-written files of a new method: a plain low-rank update whose tests pass, to be replaced by the paper's. */
+export const methodTemplate = ({ name, constant, type }: Names): Readonly<Record<string, string>> => ({
+  'src/config.ts': `import { z } from 'zod';
+
+/** What the paper lets you choose. Keys that every method has (target modules, dropout, bias) come from core. */
+export const ${type}Config = z.strictObject({
+  r: z.number().int().positive().default(8).meta({ description: 'Rank of the update: how many directions it has.' }),
+  alpha: z.number().positive().default(16).meta({ description: 'The update is scaled by alpha / r.' }),
+});
+
+export type ${type}Options = z.output<typeof ${type}Config>;
+`,
+  'src/math.ts': `import type { Ops, ShapedValue } from '@peftjs/core';
+
+// a: r × in, b: out × r, s: the scale. Name the equation of the paper at each function.
+
+/** ΔW = s B A. */
+export const delta = (a: ShapedValue, b: ShapedValue, s: number, ops: Ops): ShapedValue => ops.mul(ops.matmul(b, a), s);
+
+/** x ΔWᵀ = s (x Aᵀ) Bᵀ without forming ΔW: [rows, in] -> [rows, out]. */
+export function apply(x: ShapedValue, a: ShapedValue, b: ShapedValue, s: number, ops: Ops): ShapedValue {
+  const low = ops.gemm(x, a, undefined, { transB: true });
+  return ops.gemm(low, b, undefined, { transB: true, alpha: s });
+}
+`,
+  'src/index.ts': `import { defineMethod, lowRankTerm, tensorRef } from '@peftjs/core';
+import { ${type}Config, type ${type}Options } from './config.js';
+import { apply, delta } from './math.js';
+
+export { ${type}Config, type ${type}Options } from './config.js';
+
+const scale = (c: ${type}Options) => c.alpha / c.r;
+
+export const ${constant} = defineMethod({
+  spec: 'v1',
+  name: '${name}',
+  paper: 'https://arxiv.org/abs/2106.09685',
+  layout: 'LORA',
+  additive: true,
+  kinds: ['linear'],
+  config: ${type}Config,
+  fileNames: { alpha: 'lora_alpha' },
+  init: (target, c, rng) => ({
+    train: {
+      a: rng.fork('a').uniform([c.r, target.in], -1 / Math.sqrt(target.in), 1 / Math.sqrt(target.in)), // r × in
+      b: { dtype: 'f32', shape: [target.out, c.r], data: new Float32Array(target.out * c.r) }, // out × r: ΔW starts at 0
+    },
+  }),
+  delta: ({ p, c }, ops) => delta(p.a!, p.b!, scale(c), ops),
+  apply: ({ x, p, c }, ops) => apply(x, p.a!, p.b!, scale(c), ops),
+  toDelta: ({ p, c }) => ({ weight: lowRankTerm({ a: tensorRef(p.a!), b: tensorRef(p.b!) }, { scale: scale(c) }) }),
+  size: (target, c) => c.r * (target.in + target.out),
+});
+`,
+  [`test/${name}.test.ts`]: `import { testMethod } from '@peftjs/testkit';
+import { describe, expect, it } from 'vitest';
+import { ${constant} } from '../src/index.js';
+
+describe('${name}', () => {
+  testMethod(${constant});
+
+  it('takes its defaults from the paper', () => {
+    expect(${constant}().config).toMatchObject({ r: 8, alpha: 16 });
+  });
+});
+`,
+  'README.md': `# @peftjs/${name}
+
+${type} for peftjs: one sentence that says what it changes and when to choose it.
+
+\`\`\`sh
+npm i @peftjs/${name} @peftjs/core @peftjs/models @peftjs/onnxruntime onnxruntime-node zod
+\`\`\`
+
+\`\`\`ts
+import { train, writeAdapter } from '@peftjs/core';
+import { causalLm, loadModel, rows } from '@peftjs/models';
+import { onnxruntime } from '@peftjs/onnxruntime';
+import { ${constant} } from '@peftjs/${name}';
+
+const model = await loadModel('./base', { task: causalLm() });
+const method = ${constant}({ r: 4, targetModules: ['q_proj', 'v_proj'] });
+const run = train(model, { method, data: rows('train.jsonl'), backend: onnxruntime(), lr: 1e-3, steps: 10, batchSize: 4 });
+for await (const event of run) if (event.type === 'step') console.log(event.step, event.loss);
+await writeAdapter('./out', await run.result());
+\`\`\`
+`,
+});
