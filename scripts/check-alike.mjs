@@ -1,5 +1,5 @@
 // Packages look alike: the same files, the same manifest, a README that starts the same way, and a changeset or a
-// changelog for each.
+// changelog for each. And docs/errors.md explains every error code.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstBlock } from './markdown.mjs';
@@ -23,6 +23,7 @@ const problems = packages.flatMap((item) =>
     (problem) => `packages/${item.folder}: ${problem}`,
   ),
 );
+problems.push(...errorProblems());
 report('alike', `${packages.length} packages`, problems);
 
 function missingFiles({ path, manifest }) {
@@ -76,4 +77,18 @@ function readmeProblems({ path, manifest }) {
   const lines = firstBlock(text)?.split('\n').length ?? 0;
   if (lines < 5 || lines > 24) problems.push(`README.md: the first ts block has ${lines} lines, about ten are wanted`);
   return problems;
+}
+
+/** Codes declared in core and codes explained in the documentation are the same. */
+function errorProblems() {
+  const source = readFileSync(join(root, 'packages', 'core', 'src', 'errors.ts'), 'utf8');
+  const declared = new Set([...source.matchAll(/^\s*\| '([A-Z_]+)'/gm)].map(([, code]) => code));
+  const page = readFileSync(join(root, 'docs', 'errors.md'), 'utf8');
+  const explained = new Set([...page.matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code));
+  return [
+    ...[...declared].filter((code) => !explained.has(code)).map((code) => `docs/errors.md does not explain ${code}`),
+    ...[...explained]
+      .filter((code) => !declared.has(code))
+      .map((code) => `docs/errors.md explains ${code}, no error has it`),
+  ];
 }

@@ -11,7 +11,7 @@ const config = {
   model_type: 'bert',
   hidden_act: 'gelu',
   hidden_size: 32,
-  initializer_range: 0.02,
+  initializer_range: 0.2,
   intermediate_size: 64,
   layer_norm_eps: 1e-12,
   max_position_embeddings: 64,

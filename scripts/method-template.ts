@@ -10,7 +10,8 @@ export const ${type}Config = z.strictObject({
   alpha: z.number().positive().default(16).meta({ description: 'The update is scaled by alpha / r.' }),
 });
 
-export type ${type}Options = z.output<typeof ${type}Config>;
+export type ${type}Settings = z.output<typeof ${type}Config>;
+export type ${type}Options = z.input<typeof ${type}Config>;
 `,
   'src/math.ts': `import type { Ops, ShapedValue } from '@peftjs/core';
 
@@ -25,15 +26,16 @@ export function apply(x: ShapedValue, a: ShapedValue, b: ShapedValue, s: number,
   return ops.gemm(low, b, undefined, { transB: true, alpha: s });
 }
 `,
-  'src/index.ts': `import { defineMethod, lowRankTerm, tensorRef } from '@peftjs/core';
-import { ${type}Config, type ${type}Options } from './config.js';
+  'src/index.ts': `import { defineMethod, definePlugin, loraFileNames, lowRankTerm, tensorRef } from '@peftjs/core';
+import { ${type}Config, type ${type}Settings } from './config.js';
 import { apply, delta } from './math.js';
 
-export { ${type}Config, type ${type}Options } from './config.js';
+export { ${type}Config, type ${type}Options, type ${type}Settings } from './config.js';
 
-const scale = (c: ${type}Options) => c.alpha / c.r;
+const scale = (c: ${type}Settings) => c.alpha / c.r;
 
-export const ${constant} = defineMethod({
+/** One sentence: what it does. The paper, its year. */
+export const ${constant} = /* @__PURE__ */ defineMethod({
   spec: 'v1',
   name: '${name}',
   paper: 'https://arxiv.org/abs/2106.09685',
@@ -41,7 +43,7 @@ export const ${constant} = defineMethod({
   additive: true,
   kinds: ['linear'],
   config: ${type}Config,
-  fileNames: { alpha: 'lora_alpha' },
+  fileNames: loraFileNames,
   init: (target, c, rng) => ({
     train: {
       a: rng.fork('a').uniform([c.r, target.in], -1 / Math.sqrt(target.in), 1 / Math.sqrt(target.in)), // r × in
@@ -53,6 +55,8 @@ export const ${constant} = defineMethod({
   toDelta: ({ p, c }) => ({ weight: lowRankTerm({ a: tensorRef(p.a!), b: tensorRef(p.b!) }, { scale: scale(c) }) }),
   size: (target, c) => c.r * (target.in + target.out),
 });
+
+export default /* @__PURE__ */ definePlugin({ spec: 'v1', name: '@peftjs/${name}', methods: [${constant}] });
 `,
   [`test/${name}.test.ts`]: `import { testMethod } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';

@@ -1,5 +1,5 @@
-// Runs the first TypeScript block of every README from source, each in a fresh copy of examples/fixtures, so that what
-// a reader sees first is what works. Arguments select by package folder; `root` is the README of the repository.
+// Runs the first TypeScript block of every README from source, each in a fresh folder with the contents of
+// examples/fixtures and the demo's base model, so that what a reader sees first is what works. Arguments select by package folder; `root` is the README of the repository.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,6 +23,7 @@ for (const { name, path } of pages.filter((page) => selected.length === 0 || sel
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   cpSync(join(root, 'examples', 'fixtures'), folder, { recursive: true });
+  cpSync(join(root, 'examples', 'demo', 'base'), join(folder, 'base'), { recursive: true });
   writeFileSync(join(folder, 'readme.ts'), `${block}\n`);
   const child = spawnSync(process.execPath, [join(root, 'scripts', 'run.mjs'), 'readme.ts'], {
     cwd: folder,

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { adamw, createOrder, createSchedule, fusedGraph, scalarFeeds } from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
-import { promoteWeight, type ShapedValue } from '@peftjs/core/graph';
+import { promoteWeight, replaceUses, type ShapedValue } from '@peftjs/core/graph';
 import { createRandom, f32, type Tensor, type TensorRef, tensorRef } from '@peftjs/core/tensor';
 import { causalLm, loadModel } from '@peftjs/models';
 import { onnxruntime } from '@peftjs/onnxruntime';
@@ -110,6 +110,10 @@ const trainables = [...shapes()].map(([name, shape]) => ({
   shape,
   rule: {},
 }));
+// A tied head is a second weight of the graph: it has to read what is trained.
+for (const [alias, source] of Object.entries(model.tied)) {
+  replaceUses(graph, graph.values.get(alias)!, graph.values.get(source)!);
+}
 const optimizer = adamw({ betas: [0.9, 0.99] });
 const groups = [{ lr: rate, decay: 0 }];
 const step = fusedGraph(

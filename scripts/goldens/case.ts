@@ -17,7 +17,7 @@ export interface RunContext {
 
 /** A part of the goldens folder (`methods`, `merge`, `formats`): lists its cases from its indexes. */
 export interface Part {
-  cases(folder: string): AsyncIterable<Listed>;
+  cases(folder: string, context: RunContext): AsyncIterable<Listed>;
 }
 
 /** How the cases of one kind are run; the file's name is the kind. */

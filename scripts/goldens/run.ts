@@ -69,7 +69,7 @@ export async function* runGoldens(options: GoldensOptions): AsyncGenerator<CaseE
   for (const [part, { cases }] of known) {
     if (parts.length > 0 && !parts.includes(part)) continue;
     if (!existsSync(join(folder, part))) continue;
-    for await (const listed of cases(folder)) {
+    for await (const listed of cases(folder, { backend })) {
       if (!listed.name.includes(name)) continue;
       const start = performance.now();
       const { status, message } = await outcome(listed, backend);

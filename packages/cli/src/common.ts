@@ -14,6 +14,11 @@ export const common = {
 };
 
 /** The base model, and adapters on it. */
-export const model = z.string().meta({ flags: '--model <dir>', description: 'the base model, a Hugging Face directory' });
+export const model = z
+  .string()
+  .meta({ flags: '--model <dir>', description: 'the base model, a Hugging Face directory' });
 
-export const adapters = repeated().meta({ flags: '--adapter <dir[:weight]...>', description: 'adapters, added with their weights' });
+export const adapters = repeated().meta({
+  flags: '--adapter <dir[:weight]...>',
+  description: 'adapters, added with their weights',
+});

@@ -16,17 +16,21 @@ export const flag = () => z.boolean().default(false);
 export const list = () => parsed((text) => text.split(',').map((part) => part.trim()), z.array(z.string().min(1)));
 
 /** An option that may be given several times; one value in YAML needs no list. */
-export const repeated = () => z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(z.string().min(1)).default([]));
+export const repeated = () =>
+  z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(z.string().min(1)).default([]));
 
 /** `key=value` pairs, or a YAML mapping. Values stay text: the schema they belong to reads them. */
 export const pairs = (sign = '=') =>
-  z.preprocess((value) => {
-    const entries = typeof value === 'string' ? [value] : value;
-    if (!Array.isArray(entries)) return value;
-    return entries.every((entry) => typeof entry === 'string' && entry.indexOf(sign) > 0)
-      ? Object.fromEntries((entries as string[]).map((entry) => split(entry, sign)))
-      : `expected key${sign}value`;
-  }, z.record(z.string(), z.unknown(), { error: `expected KEY${sign}VALUE` }).default({}));
+  z.preprocess(
+    (value) => {
+      const entries = typeof value === 'string' ? [value] : value;
+      if (!Array.isArray(entries)) return value;
+      return entries.every((entry) => typeof entry === 'string' && entry.indexOf(sign) > 0)
+        ? Object.fromEntries((entries as string[]).map((entry) => split(entry, sign)))
+        : `expected key${sign}value`;
+    },
+    z.record(z.string(), z.unknown(), { error: `expected KEY${sign}VALUE` }).default({}),
+  );
 
 const split = (entry: string, sign: string): [string, string] => {
   const at = entry.indexOf(sign);

@@ -1,1 +1,1 @@
-export { main, type Io } from './main.js';
+export { type Io, main } from './main.js';

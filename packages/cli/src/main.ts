@@ -1,5 +1,5 @@
 import { isPeftError } from '@peftjs/core';
-import { CommanderError, Command as Commander } from 'commander';
+import { Command as Commander, CommanderError } from 'commander';
 import type { Command } from './command.js';
 import { commands } from './commands/index.js';
 import { onInterrupt } from './interrupt.js';
@@ -40,7 +40,11 @@ function program(io: Io, signal: AbortSignal): Commander {
     .description('Parameter-efficient fine-tuning: train, evaluate, compose and serve adapters.')
     .version(version())
     .exitOverride()
-    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text), outputError: () => {} });
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: () => {},
+    });
   for (const command of commands) program.addCommand(subcommand(command, io, signal).copyInheritedSettings(program));
   return program;
 }
@@ -49,7 +53,8 @@ function subcommand(command: Command, io: Io, signal: AbortSignal): Commander {
   const sub = new Commander(command.name).description(command.summary);
   for (const [name, description] of command.arguments ?? []) sub.argument(name, description);
   addOptions(sub, command.options);
-  if (command.examples) sub.addHelpText('after', `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join('\n')}`);
+  if (command.examples)
+    sub.addHelpText('after', `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join('\n')}`);
   return sub.action(async (...called: unknown[]) => {
     const options = await resolveOptions(command.options, sub.opts());
     const { json, quiet } = options as { json: boolean; quiet: boolean };
@@ -72,7 +77,10 @@ function report(error: unknown, code: number, output: ReturnType<typeof createOu
   const { message } = error instanceof Error ? error : new Error(String(error));
   const known = isPeftError(error) ? { code: error.code as string, details: error.details } : undefined;
   const problems = error instanceof UsageError ? { problems: error.problems } : {};
-  const fallback = { code: code === EXIT.usage ? 'USAGE' : code === EXIT.interrupted ? 'CANCELLED' : 'INTERNAL', details: problems };
+  const fallback = {
+    code: code === EXIT.usage ? 'USAGE' : code === EXIT.interrupted ? 'CANCELLED' : 'INTERNAL',
+    details: problems,
+  };
   output.event('error', { code: (known ?? fallback).code, message, details: (known ?? fallback).details });
   if (output.json || code === EXIT.interrupted) return;
   if (error instanceof CommanderError && error.code === 'commander.help') return; // the help text has been shown

@@ -16,8 +16,14 @@ export function addOptions(command: Commander, schema: z.ZodObject): void {
     const meta = (field as z.ZodType).meta() as OptionMeta | undefined;
     if (!meta) throw new Error(`option ${key} has no flags`);
     const initial = (field as z.ZodType).safeParse(undefined);
-    const known = initial.success && initial.data !== undefined && initial.data !== false && JSON.stringify(initial.data).length > 2;
-    command.addOption(new Option(meta.flags, known ? `${meta.description} (default: ${initial.data})` : meta.description));
+    const known =
+      initial.success &&
+      initial.data !== undefined &&
+      initial.data !== false &&
+      JSON.stringify(initial.data).length > 2;
+    command.addOption(
+      new Option(meta.flags, known ? `${meta.description} (default: ${initial.data})` : meta.description),
+    );
   }
 }
 
@@ -25,7 +31,10 @@ export function addOptions(command: Commander, schema: z.ZodObject): void {
  * The options of a call: the command line before the YAML file before the defaults, checked together.
  * @throws UsageError with everything that is wrong
  */
-export async function resolveOptions<S extends z.ZodObject>(schema: S, given: Record<string, unknown>): Promise<z.output<S>> {
+export async function resolveOptions<S extends z.ZodObject>(
+  schema: S,
+  given: Record<string, unknown>,
+): Promise<z.output<S>> {
   const file = typeof given.config === 'string' ? await readConfig(given.config) : {};
   const parsed = schema.strict().safeParse({ ...file, ...given });
   if (!parsed.success) throw usageOf(parsed.error, (key) => `--${kebabCase(key)}`);
@@ -42,7 +51,8 @@ async function readConfig(path: string): Promise<Record<string, unknown>> {
   }
   try {
     const content: unknown = parse(text) ?? {};
-    if (typeof content !== 'object' || Array.isArray(content)) throw new UsageError([`--config: ${path} is not a mapping of options`]);
+    if (typeof content !== 'object' || Array.isArray(content))
+      throw new UsageError([`--config: ${path} is not a mapping of options`]);
     return Object.fromEntries(Object.entries(content as object).map(([key, value]) => [camelCase(key), value]));
   } catch (error) {
     if (error instanceof YAMLError) throw new UsageError([`--config: ${path}: ${error.message}`]);

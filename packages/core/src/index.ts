@@ -1,9 +1,12 @@
 export * from './adapter/index.js';
 export * from './autodiff/index.js';
 export * from './backend/backend.js';
+export { compileGraph } from './backend/compile.js';
 export * from './delta/index.js';
 export * from './errors.js';
+export * from './files/index.js';
 export * from './graph/index.js';
+export * from './peft/index.js';
 export * from './peft/index.js';
 export * from './run.js';
 export * from './tensor/index.js';

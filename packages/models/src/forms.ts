@@ -2,7 +2,7 @@ import { type ModelGraph, PeftError } from '@peftjs/core';
 import { mulDim, type ShapedValue } from '@peftjs/core/graph';
 import type { TensorRef } from '@peftjs/core/tensor';
 import type { Architecture, BuildOptions } from './architectures/architecture.js';
-import { createNet } from './architectures/net.js';
+import { createNet, type ParameterSource } from './architectures/net.js';
 import { headOf, type ModelTask } from './tasks/task.js';
 
 /**
@@ -51,11 +51,10 @@ export interface FormOptions {
   readonly hiddenStates?: boolean;
 }
 
-export interface FormRequest {
+export interface FormRequest extends ParameterSource {
   readonly architecture: Architecture;
   readonly config: unknown;
   readonly task: Pick<ModelTask, 'name' | 'head' | 'trainable'>;
-  readonly lookup: (path: string, shape: readonly number[]) => TensorRef;
 }
 
 const defaults: BuildOptions = {
@@ -68,7 +67,7 @@ const defaults: BuildOptions = {
 
 /** Builds one form of a model's graph, afresh. @throws PeftError CONFIG_INVALID for a form the task has not */
 export function buildForm(
-  { architecture, config, task, lookup }: FormRequest,
+  { architecture, config, task, lookup, tied }: FormRequest,
   form: Form,
   options: FormOptions = {},
 ): ModelGraph & { readonly loss?: ShapedValue } {
@@ -86,7 +85,7 @@ export function buildForm(
   if (spec.add && options.read === false)
     throw new PeftError('CONFIG_INVALID', `The form "${form}" has labels for the rows it reads: leave \`read\` on.`);
 
-  const net = createNet(`${architecture.modelType}/${task.name}/${form}`, lookup);
+  const net = createNet(`${architecture.modelType}/${task.name}/${form}`, { lookup, tied });
   const build = { ...defaults, ...task.head.options, ...options, cache: spec.cache };
   const made = headOf(architecture, task.head.name).build(net, config, build);
   const { ops, sites } = net;
@@ -98,7 +97,7 @@ export function buildForm(
 }
 
 /** Shapes of every parameter that a task's graph reads, by path. */
-export function declaredParameters(request: Omit<FormRequest, 'lookup'>): Map<string, readonly number[]> {
+export function declaredParameters(request: Omit<FormRequest, keyof ParameterSource>): Map<string, readonly number[]> {
   const declared = new Map<string, readonly number[]>();
   const lookup = (path: string, shape: readonly number[]): TensorRef => {
     declared.set(path, shape);
@@ -108,6 +107,6 @@ export function declaredParameters(request: Omit<FormRequest, 'lookup'>): Map<st
       read: () => Promise.reject(new PeftError('INTERNAL', `"${path}" is only declared.`)),
     };
   };
-  buildForm({ ...request, lookup }, 'predict');
+  buildForm({ ...request, lookup, tied: {} }, 'predict');
   return declared;
 }

@@ -1,6 +1,7 @@
 import { PeftError } from '@peftjs/core';
 import type { Tensor } from '@peftjs/core/tensor';
-import { type CacheShape, cacheNames } from './architectures/architecture.js';
+import type { CacheShape } from './architectures/architecture.js';
+import { cacheNames } from './architectures/cache.js';
 
 /**
  * Keys and values of sequences that are being decoded, one row each. Rows are independent: they have lengths of their

@@ -69,7 +69,7 @@ export async function loadModel<E extends Example>(directory: string, options: L
 
   const lookup = (path: string): TensorRef => parameters.get(path)!;
   const graph = (form: Form, of: FormOptions = {}) =>
-    buildForm({ architecture, config: built, task, lookup }, form, of);
+    buildForm({ architecture, config: built, task, lookup, tied }, form, of);
   const targets: Target[] = [...graph('predict').sites.values()].map((site) => site.target);
   const created = [...fresh.created];
   return {

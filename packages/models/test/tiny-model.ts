@@ -55,7 +55,10 @@ export async function temporaryDirectory(): Promise<string> {
 }
 
 /** A model directory that lives as long as the test. */
-export async function writeTinyModel(config: { model_type: string }, weights: ReadonlyMap<string, TensorRef>): Promise<string> {
+export async function writeTinyModel(
+  config: { model_type: string },
+  weights: ReadonlyMap<string, TensorRef>,
+): Promise<string> {
   const directory = await temporaryDirectory();
   await writeFile(join(directory, 'config.json'), JSON.stringify(config));
   await writeSafetensors(join(directory, 'model.safetensors'), weights);

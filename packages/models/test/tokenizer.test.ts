@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isPeftError } from '@peftjs/core';
 import { sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
+
 import { createChatTemplate, createTokenizer, readChatTemplate, readTokenizer } from '../src/index.js';
 import { toyTokenizer } from './toy-tokenizer.js';
 
@@ -101,7 +102,8 @@ describe('reference ids', () => {
 });
 
 describe('chat template', () => {
-  const source = "{% for m in messages %}\n{{ bos_token }}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}";
+  const source =
+    "{% for m in messages %}\n{{ bos_token }}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}";
 
   it('renders messages with the special tokens, and strips the lines of its own statements', () => {
     const template = createChatTemplate(source, { bos_token: '<s>' });

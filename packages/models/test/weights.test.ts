@@ -6,7 +6,8 @@ import { causalLm, embedding, loadModel, sequenceClassification } from '../src/i
 import { resolveParameters } from '../src/weights.js';
 import { tinyConfigs, tinyWeights, writeTinyModel } from './tiny-model.js';
 
-const ref = (...shape: number[]): TensorRef => tensorRef(f32(shape, new Float32Array(shape.reduce((a, b) => a * b, 1))));
+const ref = (...shape: number[]): TensorRef =>
+  tensorRef(f32(shape, new Float32Array(shape.reduce((a, b) => a * b, 1))));
 
 async function problemsOf(run: Promise<unknown>): Promise<string> {
   const error = await run.then(
@@ -50,7 +51,7 @@ describe('weights', () => {
     expect(message).toContain('"model.layers.1.mlp.up_proj.bias" is i32');
   });
 
-  it('ties the head to the embedding: one reference under two names', async () => {
+  it('ties the head to the embedding: one reference under two names, one value in the graph', async () => {
     const weights = tinyWeights(tinyConfigs.llama, 'causal-lm');
     weights.delete('lm_head.weight');
     const config = { ...tinyConfigs.llama, tie_word_embeddings: true };
@@ -58,6 +59,11 @@ describe('weights', () => {
     expect(model.parameters.get('lm_head.weight')).toBe(model.parameters.get('model.embed_tokens.weight'));
     expect(model.tied).toEqual({ 'lm_head.weight': 'model.embed_tokens.weight' });
     expect(model.created).toEqual([]);
+    const { graph } = model.graph('predict');
+    expect([graph.weights.has('model.embed_tokens.weight'), graph.weights.has('lm_head.weight')]).toEqual([
+      true,
+      false,
+    ]);
   });
 
   it('makes a head the checkpoint has not, the same from the same seed', async () => {
@@ -73,7 +79,8 @@ describe('weights', () => {
     expect(await numbers(again, 'classifier.weight')).toEqual(await numbers(one, 'classifier.weight'));
     expect(await numbers(other, 'classifier.weight')).not.toEqual(await numbers(one, 'classifier.weight'));
     expect(await numbers(one, 'classifier.bias')).toEqual(new Float32Array(2));
-    const std = Math.sqrt((await numbers(one, 'classifier.weight')).reduce<number>((s, x) => s + Number(x) ** 2, 0) / 32);
+    const drawn = Array.from(await numbers(one, 'classifier.weight'), Number);
+    const std = Math.sqrt(drawn.reduce((sum, x) => sum + x * x, 0) / drawn.length);
     expect(std).toBeGreaterThan(0.01); // N(0, 0.02), 32 numbers
     expect(std).toBeLessThan(0.03);
     expect(await again.digest()).toBe(await other.digest()); // of the base alone
@@ -92,7 +99,9 @@ describe('weights', () => {
 
   it('asks for labels where nothing says them', async () => {
     const directory = await writeTinyModel(tinyConfigs.bert, tinyWeights(tinyConfigs.bert, 'features'));
-    expect(await problemsOf(loadModel(directory, { task: sequenceClassification() }))).toMatch(/CONFIG_INVALID.*labels/);
+    expect(await problemsOf(loadModel(directory, { task: sequenceClassification() }))).toMatch(
+      /CONFIG_INVALID.*labels/,
+    );
   });
 
   it('has targets under the names of transformers', async () => {

@@ -2,6 +2,7 @@ import { type Backend, encodeModel, PeftError, type Program } from '@peftjs/core
 import { platform } from '#platform';
 import { copyWeights } from './copy-weights.js';
 import { type Choice, choose } from './device.js';
+import { withNodes } from './errors.js';
 import { checkFeeds, checkState } from './feeds.js';
 import { localExecutor } from './local.js';
 import { checkOptions, type OnnxRuntimeOptions } from './options.js';
@@ -52,7 +53,7 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
         : copyWeights(selection.graph, signal));
       const model = await encodeModel(selection.graph, { externalData: (name) => placement.external.get(name) });
       throwIfAborted(signal);
-      const session = await executor.open({
+      const spec = {
         runtime,
         device,
         name: graph.name,
@@ -61,6 +62,9 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
         feeds: [...selection.feeds.keys()],
         outputs: selection.outputs,
         carry: selection.carry,
+      };
+      const session = await executor.open(spec).catch((error: unknown) => {
+        throw withNodes(error, selection.graph);
       });
       return createProgram(selection, session);
     },

@@ -1,8 +1,8 @@
 import { createGraph, createOps, encodeModel, isPeftError, PeftError } from '@peftjs/core';
-import type { Device, OnnxRuntimeOptions, RuntimeKind } from './options.js';
 import { platform } from '#platform';
-import { sessionOptions } from './session-options.js';
+import type { Device, OnnxRuntimeOptions, RuntimeKind } from './options.js';
 import type { Executor } from './session.js';
+import { sessionOptions } from './session-options.js';
 
 export interface Choice {
   readonly runtime: RuntimeKind;
@@ -57,7 +57,12 @@ async function installed(executor: Executor, { runtime, device = 'cpu' }: OnnxRu
 }
 
 /** Opens a session of one node: a provider says only then whether its libraries and its device are there. */
-async function probe(executor: Executor, options: OnnxRuntimeOptions, runtime: RuntimeKind, device: Device): Promise<void> {
+async function probe(
+  executor: Executor,
+  options: OnnxRuntimeOptions,
+  runtime: RuntimeKind,
+  device: Device,
+): Promise<void> {
   if (device === 'cpu') return;
   const graph = createGraph('probe');
   const ops = createOps(graph);

@@ -1,6 +1,6 @@
-import { type ErrorCode, isPeftError, PeftError } from '@peftjs/core';
+import { type ErrorCode, type Graph, isPeftError, PeftError } from '@peftjs/core';
 
-/** What the runtime's messages mean. The first group is the operation or node where the message has it. */
+/** What the runtime's messages mean. The first group is the node, or the operation (a bare word), that it names. */
 const meanings: readonly (readonly [pattern: RegExp, code: ErrorCode, say: (what: string) => string])[] = [
   [/No Op registered for (\S+)/, 'BACKEND_UNSUPPORTED', (op) => `it has no operation ${op}`],
   [
@@ -13,7 +13,7 @@ const meanings: readonly (readonly [pattern: RegExp, code: ErrorCode, say: (what
     'GRAPH_INVALID',
     (node) => `${node.replace('. Name:', ' ')} failed`,
   ],
-  [/Node \(([^)]*)\) Op \(\S+\)/, 'GRAPH_INVALID', (node) => `node '${node}' does not fit its inputs`],
+  [/(Node \([^)]*\)) Op \(\S+\)/, 'GRAPH_INVALID', (node) => `${node} does not fit its inputs`],
   [/bad_alloc|[Ff]ailed to allocate memory/, 'BACKEND_UNAVAILABLE', () => 'memory ran out: use a smaller batch'],
 ];
 
@@ -24,10 +24,18 @@ export function runtimeError(error: unknown, doing: string): PeftError {
   for (const [pattern, code, say] of meanings) {
     const found = pattern.exec(text);
     if (!found) continue;
-    const details = found[1] === undefined ? {} : { node: found[1] };
+    const details = found[1] === undefined ? {} : { [/^\w+$/.test(found[1]) ? 'operation' : 'node']: found[1] };
     return new PeftError(code, `ONNX Runtime ${doing}: ${say(found[1] ?? '')}. ${text}`, { cause: error, details });
   }
   return new PeftError('GRAPH_INVALID', `ONNX Runtime ${doing}: ${text}`, { cause: error });
+}
+
+/** The same error with the nodes of the operation that it names: the runtime often says only which operation. */
+export function withNodes(error: unknown, { nodes }: Graph): unknown {
+  if (!isPeftError(error) || error.details.operation === undefined) return error;
+  const names = nodes.filter(({ op }) => op === error.details.operation).map(({ name }) => name);
+  const details = { ...error.details, nodes: names };
+  return new PeftError(error.code, `${error.message} (nodes: ${names.join(', ')})`, { cause: error, details });
 }
 
 export const installLines = {

@@ -31,6 +31,7 @@ export function checkState({ graph, carried }: Selection, name: string, tensor?:
 
 const describe = ({ dtype, shape }: Value) => `${dtype} [${shape ?? '?'}]`;
 
+/** Compares a tensor with what the graph declares; `extents` remembers what each symbol has been so far. */
 function compare(
   value: Value,
   tensor: Tensor,
@@ -39,14 +40,17 @@ function compare(
 ): void {
   const { name, shape } = value;
   const odd = tensorProblem(tensor);
-  if (odd) return problems.add(`"${name}" ${odd}`);
   const fits = tensor.dtype === value.dtype && (!shape || shape.length === tensor.shape.length);
-  if (!fits) return problems.add(`"${name}" is ${tensor.dtype} [${tensor.shape}]; needed is ${describe(value)}`);
-  shape?.forEach((dim, axis) => {
-    const size = tensor.shape[axis]!;
-    const known = typeof dim === 'number' ? { size: dim, from: 'the graph' } : extents.get(dim);
-    if (!known) extents.set(String(dim), { size, from: `"${name}"` });
-    else if (known.size !== size)
-      problems.add(`axis ${axis} of "${name}" is ${size}; ${typeof dim === 'number' ? '' : `${dim} is `}${known.size} by ${known.from}`);
-  });
+  if (odd) problems.add(`"${name}" ${odd}`);
+  else if (!fits) problems.add(`"${name}" is ${tensor.dtype} [${tensor.shape}]; needed is ${describe(value)}`);
+  else
+    shape?.forEach((dim, axis) => {
+      const size = tensor.shape[axis]!;
+      const known = typeof dim === 'number' ? { size: dim, from: 'the graph' } : extents.get(dim);
+      if (!known) extents.set(String(dim), { size, from: `"${name}"` });
+      else if (known.size !== size)
+        problems.add(
+          `axis ${axis} of "${name}" is ${size}; ${typeof dim === 'number' ? '' : `${dim} is `}${known.size} by ${known.from}`,
+        );
+    });
 }

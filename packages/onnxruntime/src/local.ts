@@ -33,6 +33,7 @@ async function openSession(ort: Ort, spec: SessionSpec, closed: () => void): Pro
   });
   const fetches = [...new Set([...outputs, ...Object.keys(carry)])];
   const carried = Object.values(carry);
+  const read = new Set(session.inputNames);
   const state = new Map<string, OrtTensor>();
   let disposed = false;
   let last: Promise<unknown> = Promise.resolve();
@@ -56,7 +57,10 @@ async function openSession(ort: Ort, spec: SessionSpec, closed: () => void): Pro
 
   async function run(given: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
     const fed: Record<string, OrtTensor> = {};
-    for (const input of carried) fed[input] = stateOf(input);
+    for (const input of carried) {
+      const held = stateOf(input);
+      if (read.has(input)) fed[input] = held; // onnxruntime-web refuses what the model does not read
+    }
     for (const input of feeds) fed[input] = toOrt(ort, given[input]!);
     const results = await session.run(fed, fetches).catch((error: unknown) => {
       throw runtimeError(error, `could not run "${name}"`);

@@ -1,6 +1,6 @@
 import { PeftError } from '@peftjs/core';
 
-export const devices = ['cpu', 'webgpu', 'cuda', 'dml', 'coreml', 'wasm', 'auto'] as const;
+const devices = ['cpu', 'webgpu', 'cuda', 'dml', 'coreml', 'wasm', 'auto'] as const;
 export type Device = (typeof devices)[number];
 export type RuntimeKind = 'node' | 'web';
 
@@ -26,5 +26,6 @@ export function checkOptions({ device = 'cpu', runtime, threads }: OnnxRuntimeOp
   };
   if (!devices.includes(device)) fail(`the device "${device}" is not one of ${devices.join(', ')}`);
   if (device === 'wasm' && runtime === 'node') fail('the device "wasm" belongs to the runtime "web"');
-  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) fail(`threads is ${threads}; give 1 or more`);
+  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0))
+    fail(`threads is ${threads}; give 1 or more`);
 }

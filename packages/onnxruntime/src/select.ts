@@ -1,4 +1,4 @@
-import { cloneGraph, type CompileOptions, type Graph, Problems, prune, type Value } from '@peftjs/core';
+import { type CompileOptions, cloneGraph, type Graph, Problems, prune, type Value } from '@peftjs/core';
 
 /** The part of a graph that one program runs. */
 export interface Selection {
@@ -26,7 +26,8 @@ export function select(original: Graph, { outputs, carry = {} }: CompileOptions)
     else if (output && output.dtype !== input.dtype)
       problems.add(`"${from}" (${output.dtype}) is carried into "${to}" (${input.dtype})`);
   }
-  if (new Set(Object.values(carry)).size < Object.keys(carry).length) problems.add('two outputs are carried into one input');
+  if (new Set(Object.values(carry)).size < Object.keys(carry).length)
+    problems.add('two outputs are carried into one input');
   problems.throwIfAny('GRAPH_INVALID', `Graph "${original.name}" cannot be compiled as asked`);
 
   const returned = outputs ?? [...made.keys()].filter((name) => !(name in carry));
@@ -67,7 +68,8 @@ function widenCasts(graph: Graph): void {
   const isWide = (value: Value) => value.dtype === 'f16' || value.dtype === 'bf16';
   graph.nodes = graph.nodes.filter((node) => {
     const [from, to] = [node.inputs[0], node.outputs[0]];
-    const ref = node.op === 'Cast' && node.domain === '' && from && isWide(from) ? graph.weights.get(from.name) : undefined;
+    const ref =
+      node.op === 'Cast' && node.domain === '' && from && isWide(from) ? graph.weights.get(from.name) : undefined;
     if (!ref || to?.dtype !== 'f32' || graph.outputs.includes(to)) return true;
     graph.weights.set(to.name, ref);
     return false;

@@ -53,5 +53,8 @@ export function checkDTypes({ graph }: Selection): void {
   const problems = new Problems();
   for (const { name, dtype } of [...graph.inputs, ...graph.outputs])
     if (!tensorDTypes.includes(dtype)) problems.add(`"${name}" is ${dtype}: cast it in the graph`);
-  problems.throwIfAny('BACKEND_UNSUPPORTED', `Graph "${graph.name}" has inputs or outputs that ONNX Runtime cannot pass`);
+  problems.throwIfAny(
+    'BACKEND_UNSUPPORTED',
+    `Graph "${graph.name}" has inputs or outputs that ONNX Runtime cannot pass`,
+  );
 }

@@ -1,6 +1,12 @@
 import { testBackend } from '@peftjs/testkit';
-import { onnxruntime } from '../src/index.js';
+import { describe } from 'vitest';
+import { type OnnxRuntimeOptions, onnxruntime } from '../src/index.js';
 
-testBackend(() => onnxruntime(), { tolerance: { relToMax: 2e-6 } });
-testBackend(() => onnxruntime({ worker: true }), { tolerance: { relToMax: 2e-6 } });
-testBackend(() => onnxruntime({ runtime: 'web', threads: 1 }), { tolerance: { relToMax: 2e-6 } });
+const forms: Record<string, OnnxRuntimeOptions> = {
+  'in this thread': {},
+  'in a worker': { worker: true },
+  'on WebAssembly': { runtime: 'web', threads: 1 },
+};
+
+for (const [name, options] of Object.entries(forms))
+  describe(name, () => testBackend(() => onnxruntime(options), { tolerance: { relToMax: 2e-6 } }));

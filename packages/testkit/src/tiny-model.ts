@@ -47,7 +47,10 @@ const shapes: Readonly<Record<string, readonly number[]>> = {
 /** The base weights: seeded numbers of a size that keeps activations in the curved part of the tanh. */
 export const tinyParameters = (): Map<string, TensorRef> =>
   new Map(
-    Object.entries(shapes).map(([path, shape]) => [path, tensorRef(tensorOf('f32', shape, { from: -0.6, to: 0.6 }, path))]),
+    Object.entries(shapes).map(([path, shape]) => [
+      path,
+      tensorRef(tensorOf('f32', shape, { from: -0.6, to: 0.6 }, path)),
+    ]),
   );
 
 export interface TinyExample extends Example {
@@ -59,16 +62,21 @@ export interface TinyExample extends Example {
 /** Rows to train on: columns `features` (six numbers), `token` (0 to 4) and `label`. */
 export const tinyRows = (count = 12): Record<string, string>[] =>
   Array.from({ length: count }, (_, i) => ({
-    features: Array.from(tensorOf('f32', [width], 'away', `row ${i}`).data, (v) => Number(v).toFixed(3)).join(' '),
+    features: Array.from(tensorOf('f32', [width], 'away', `row ${i}`).data as Float32Array, (v) => v.toFixed(3)).join(
+      ' ',
+    ),
     token: String(i % rows),
     label: labels[(i * i + 1) % labels.length]!,
   }));
 
 function encode(row: Readonly<Record<string, string>>, index: number): TinyExample {
   const features = (row.features ?? '').split(' ').map(Number);
-  const label = labels.findIndex((name) => name === row.label);
+  const label = labels.indexOf((row.label ?? '') as (typeof labels)[number]);
   if (features.length !== width || features.some(Number.isNaN) || label < 0) {
-    throw new PeftError('DATA_INVALID', `Row ${index}: needs ${width} numbers in "features" and a "label" of ${labels}.`);
+    throw new PeftError(
+      'DATA_INVALID',
+      `Row ${index}: needs ${width} numbers in "features" and a "label" of ${labels}.`,
+    );
   }
   return { length: 1, features, token: Number(row.token), label };
 }
@@ -94,7 +102,9 @@ function accuracy() {
   return {
     add({ logits }: Readonly<Record<string, Tensor>>, { feeds }: Batch) {
       feeds.labels!.data.forEach((label, row) => {
-        const scores = Array.from((logits!.data as Float32Array).subarray(row * labels.length, (row + 1) * labels.length));
+        const scores = Array.from(
+          (logits!.data as Float32Array).subarray(row * labels.length, (row + 1) * labels.length),
+        );
         seen++;
         right += Number(scores.indexOf(Math.max(...scores)) === Number(label));
       });
@@ -137,7 +147,11 @@ function build(parameters: ReadonlyMap<string, TensorRef>, form: 'train' | 'pred
 
 function targetOf(path: string, parameters: ReadonlyMap<string, TensorRef>): Target {
   const own = [...parameters].filter(([name]) => name.slice(0, name.lastIndexOf('.')) === path);
-  return { path, ...modules[path]!, parameters: Object.fromEntries(own.map(([name, ref]) => [name.slice(path.length + 1), ref])) };
+  return {
+    path,
+    ...modules[path]!,
+    parameters: Object.fromEntries(own.map(([name, ref]) => [name.slice(path.length + 1), ref])),
+  };
 }
 
 /**

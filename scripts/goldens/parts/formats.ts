@@ -1,12 +1,13 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Listed, readJson } from '../case.js';
+import type { Backend } from '@peftjs/core';
+import { type Listed, type RunContext, readJson } from '../case.js';
 import { modulesIn } from '../modules.js';
 
-/** A module `formats-NAME.ts`: functions `...Cases` of the goldens folder, each giving the cases of a format. */
+/** A module `formats-NAME.ts`: functions `...Cases` of the goldens folder and a backend, each giving cases of a format. */
 type FormatModule = Readonly<Record<string, unknown>>;
 
-type List = (folder: string) => AsyncIterable<Listed>;
+type List = (folder: string, backend: Backend) => AsyncIterable<Listed>;
 
 const listsOf = (module: FormatModule): List[] =>
   Object.entries(module).flatMap(([name, value]) => (name.endsWith('Cases') ? [value as List] : []));
@@ -32,13 +33,13 @@ async function* unknownFormat(folder: string, format: string): AsyncGenerator<Li
 }
 
 /** File formats: the modules `formats-*.ts` beside this folder, and every format of the goldens that has none. */
-export async function* cases(folder: string): AsyncGenerator<Listed> {
+export async function* cases(folder: string, { backend }: RunContext): AsyncGenerator<Listed> {
   const modules = await modulesIn<FormatModule>(new URL('../', import.meta.url), /^formats-[^.]+\.ts$/);
   const formats = await readdir(join(folder, 'formats'), { withFileTypes: true });
   for (const [name, module] of modules) {
     const format = name.slice('formats-'.length);
     for (const list of listsOf(module)) {
-      for await (const found of list(folder)) yield { ...found, kind: `formats/${format}/${found.kind}` };
+      for await (const found of list(folder, backend)) yield { ...found, kind: `formats/${format}/${found.kind}` };
     }
   }
   for (const format of formats.filter((entry) => entry.isDirectory())) {

@@ -4,6 +4,7 @@ import type { Tensor, TensorRef } from '../tensor/tensor.js';
 export interface Term {
   readonly kind: string;
   readonly tensors: Readonly<Record<string, TensorRef>>;
+  /** `transposed`, where a kind has it, says that the parameter lies as (in, out): the base decides it, not the update. */
   readonly meta: Readonly<Record<string, number | string | boolean>>;
 }
 

@@ -4,7 +4,8 @@ import type { Adapter } from './delta.js';
 
 /**
  * The identity of an adapter: SHA-256 over lines of JSON that say what it does to a base (every term and replacement
- * with its numbers, in the order of their names), whatever file it came from. Reads every tensor once.
+ * with its numbers, in the order of their names), whatever file it came from and whether the base was known when it was
+ * read: how a parameter lies (`meta.transposed`) is the base's affair. Reads every tensor once.
  */
 export async function contentDigest(content: Pick<Adapter, 'delta' | 'replaced'>): Promise<string> {
   const lines: unknown[] = ['peftjs adapter 1'];
@@ -12,7 +13,8 @@ export async function contentDigest(content: Pick<Adapter, 'delta' | 'replaced'>
     for (const { kind, meta, tensors } of terms) {
       const parts = [];
       for (const [name, ref] of sorted(Object.entries(tensors))) parts.push([name, ...(await describe(ref))]);
-      lines.push(['term', path, kind, sorted(Object.entries(meta)), parts]);
+      const { transposed: _, ...own } = meta;
+      lines.push(['term', path, kind, sorted(Object.entries(own)), parts]);
     }
   }
   for (const [path, ref] of sorted(content.replaced)) lines.push(['replaced', path, ...(await describe(ref))]);

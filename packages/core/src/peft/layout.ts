@@ -6,7 +6,7 @@ import type { TensorRef } from '../tensor/tensor.js';
 
 /** What is known of the base an adapter belongs to. The more, the more is checked. */
 export interface BaseFacts {
-  readonly parameters?: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+  readonly parameters?: ReadonlyMap<string, Pick<TensorRef, 'shape'> & Partial<TensorRef>>;
   readonly targets?: readonly Target[];
 }
 

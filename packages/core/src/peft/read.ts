@@ -2,12 +2,14 @@ import { platform } from '#platform';
 import type { Adapter } from '../delta/delta.js';
 import { contentDigest } from '../delta/digest.js';
 import { PeftError, Problems } from '../errors.js';
+import { digestTensor } from '../files/digest.js';
 import { isJsonObject, toPlain } from '../files/json-values.js';
 import { nonFinite } from '../files/non-finite.js';
 import { openSafetensors } from '../files/safetensors-read.js';
 import { type ByteSource, fileSource } from '../files/source.js';
 import { parseJson } from '../files/strict-json.js';
-import type { BaseFacts, Layout, PeftConfig } from './layout.js';
+import type { TensorRef } from '../tensor/tensor.js';
+import type { BaseFacts, Layout, LayoutOutput, PeftConfig } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
 import { readSidecar } from './sidecar.js';
@@ -42,7 +44,7 @@ export async function readAdapter(input: string | AdapterFiles, options: ReadAda
   const layout = layoutOf(config, layouts, subject);
   const weights = await openSafetensors(files.weights, signal ? { signal } : {});
   for (const message of weights.warnings) warn(message);
-  const content = layout.read({ config, tensors: weights.tensors, base, subject, warn });
+  const content = await withoutCopies(layout.read({ config, tensors: weights.tensors, base, subject, warn }), base);
   await refuseNonFinite(weights.tensors, subject, signal);
   const digest = await contentDigest(content);
   const name = config.get('base_model_name_or_path');
@@ -57,6 +59,20 @@ export async function readAdapter(input: string | AdapterFiles, options: ReadAda
   if (typeof extra !== 'string') return { ...adapter, ...extra };
   warn(`${subject}: its ${sidecarName} is left aside, because ${extra}.`);
   return adapter;
+}
+
+/**
+ * PEFT stores the whole table of an adapted embedding beside its factors. Where that is the base's own, to the bit, it
+ * replaces nothing.
+ */
+async function withoutCopies(content: LayoutOutput, { parameters }: BaseFacts): Promise<LayoutOutput> {
+  const replaced = new Map(content.replaced);
+  for (const [path, ref] of content.replaced) {
+    const own = parameters?.get(path);
+    if (!content.delta.params.has(path) || !own?.read || own.dtype !== ref.dtype) continue;
+    if ((await digestTensor(own as TensorRef)) === (await digestTensor(ref))) replaced.delete(path);
+  }
+  return { ...content, replaced };
 }
 
 async function findFiles(folder: string, warn: (message: string) => void): Promise<AdapterFiles> {

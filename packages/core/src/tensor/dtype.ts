@@ -35,7 +35,7 @@ const layouts: Readonly<Record<DType, { readonly bits: number; readonly array: A
   c64: { bits: 64, array: Float32Array },
 };
 
-/** Every element type, widest knowledge first: the keys of the table above. */
+/** Every element type. */
 export const dtypes = Object.keys(layouts) as readonly DType[];
 
 /** Bits one element takes in memory and in a file. */

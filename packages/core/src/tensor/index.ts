@@ -14,6 +14,7 @@ export {
 } from './dtype.js';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './half.js';
 export { packInt4, unpackI4, unpackU4 } from './int4.js';
+export { inversePositive, orthonormalBasis } from './linalg.js';
 export { philox } from './philox.js';
 export { createRandom, type Random, randomAlgorithm } from './random.js';
 export { f32, type RowRange, readInPieces, rowRange, tensor, tensorRef } from './refs.js';

@@ -5,7 +5,7 @@ import { PeftError } from '../errors.js';
  */
 
 /** Q of the QR decomposition of an n × n matrix by Householder reflections, columns signed so that R's diagonal is >= 0. */
-export function orthogonal(matrix: ArrayLike<number>, n: number): Float64Array {
+export function orthonormalBasis(matrix: ArrayLike<number>, n: number): Float64Array {
   const r = Float64Array.from(matrix);
   const q = new Float64Array(n * n);
   for (let i = 0; i < n; i++) q[i * n + i] = 1;

@@ -1,5 +1,6 @@
 import { attachDelta } from '../adapter/attach-delta.js';
 import type { Backend, Feeds } from '../backend/backend.js';
+import { compileGraph } from '../backend/compile.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
@@ -37,7 +38,7 @@ export async function createEvaluator<E extends Example>(
   { task, examples, backend, batchSize, signal }: EvaluatorOptions<E>,
 ): Promise<Evaluator> {
   optimize(graph);
-  const program = await backend.compile(graph, { purpose: 'train', ...(signal && { signal }) });
+  const program = await compileGraph(backend, graph, { purpose: 'train', ...(signal && { signal }) });
   const batches = batchesByLength(examples, batchSize);
   return {
     async run(parameters, cancel) {

@@ -147,19 +147,17 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   return {
     save,
     async *loop(signal) {
-      for (;;) {
+      while (!progress.settled || !finished()) {
         if (signal.aborted) {
           yield* checkpoint();
-          throw new PeftError('CANCELLED', `The training was cancelled after step ${progress.step}.`, {
-            cause: signal.reason,
-          });
+          const message = `The training was cancelled after step ${progress.step}.`;
+          throw new PeftError('CANCELLED', message, { cause: signal.reason });
         }
-        if (!progress.settled) {
+        if (progress.settled) yield await update();
+        else {
           yield* settle(signal);
           if (finished() || (o.checkpoint && due(o.checkpoint.every))) yield* checkpoint();
         }
-        if (finished()) return;
-        yield await update();
       }
     },
     async adapter() {

@@ -10,7 +10,7 @@ import { nextName, stateName } from './update.js';
 import type { UpdaterPlan } from './updater.js';
 
 /** Elements of one slice: few enough for the caches, so many that the cost of a run does not show. */
-const sliceLength = 2 ** 18;
+const defaultLength = 2 ** 18;
 const clipName = 'clip';
 
 const floats = (tensor: Tensor | undefined): Float32Array => tensor!.data as Float32Array;
@@ -46,9 +46,10 @@ async function runSlices(
   g: Float32Array,
   arrays: Readonly<Record<string, Float32Array>>,
   scalars: Feeds,
+  length: number,
 ): Promise<void> {
-  for (let from = 0; from < g.length; from += sliceLength) {
-    const to = Math.min(from + sliceLength, g.length);
+  for (let from = 0; from < g.length; from += length) {
+    const to = Math.min(from + length, g.length);
     const cut = (data: Float32Array): Tensor => ({ dtype: 'f32', shape: [to - from], data: data.subarray(from, to) });
     const feeds: Record<string, Tensor> = { ...scalars, g: cut(g) };
     for (const [name, array] of Object.entries(arrays)) feeds[name] = cut(array);
@@ -68,7 +69,11 @@ function normOf(gradients: readonly Tensor[]): number {
  * Parameters and state in this process's memory, updated in place slice by slice: where a program over all of them
  * holds everything twice, this holds one slice more. For element-wise optimizers.
  */
-export function slicedUpdater({ trainables }: TrainingGraph, options: StepOptions): UpdaterPlan {
+export function slicedUpdater(
+  { trainables }: TrainingGraph,
+  options: StepOptions,
+  length = defaultLength,
+): UpdaterPlan {
   const { optimizer, groups, groupOf, maxGradNorm } = options;
   const letters = lettersOf(optimizer);
   const names = trainables.map(({ name }) => name);
@@ -100,7 +105,8 @@ export function slicedUpdater({ trainables }: TrainingGraph, options: StepOption
             for (const [key, number] of Object.entries(numbers)) scalars[scalarName(0, key)] = scalarTensor(number);
             const arrays: Record<string, Float32Array> = { p: floats(tensors.get(name)) };
             for (const letter of letters) arrays[stateName('p', letter)] = floats(tensors.get(stateName(name, letter)));
-            await runSlices(programs.get(Object.keys(numbers).join())!, floats(gradients[i]), arrays, scalars);
+            const program = programs.get(Object.keys(numbers).join())!;
+            await runSlices(program, floats(gradients[i]), arrays, scalars, length);
           }
           return gradNorm === undefined ? {} : { gradNorm };
         },

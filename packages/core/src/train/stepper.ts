@@ -1,4 +1,5 @@
 import type { Backend, Feeds, Program } from '../backend/backend.js';
+import { compileGraph } from '../backend/compile.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { StepGraph } from './step-graph.js';
@@ -46,7 +47,7 @@ export const compileStep = (
   { graph, outputs, carry }: StepGraph,
   backend: Backend,
   signal?: AbortSignal,
-): Promise<Program> => backend.compile(graph, { outputs, carry, purpose: 'train', ...(signal && { signal }) });
+): Promise<Program> => compileGraph(backend, graph, { outputs, carry, purpose: 'train', ...(signal && { signal }) });
 
 export const copyTensor = (tensor: Tensor): Tensor => ({ ...tensor, data: tensor.data.slice() });
 

@@ -1,6 +1,6 @@
 import type { Adapter } from '../delta/delta.js';
 import { coreVersion } from '../delta/stamp.js';
-import { PeftError } from '../errors.js';
+import { isPeftError, PeftError } from '../errors.js';
 import { createRun, type Run } from '../run.js';
 import { elementCount } from '../tensor/dtype.js';
 import { newestCheckpoint, type Progress, readCheckpoint, requireSameRun } from './checkpoint.js';
@@ -40,7 +40,8 @@ async function* run<E extends Example>(
     yield* session.loop(signal);
     return await session.adapter();
   } catch (error) {
-    failed = true; // what the programs hold is no state to go on from
+    // After any other error, what the programs hold may be no state to go on from.
+    failed = !(isPeftError(error) && error.code === 'CANCELLED');
     throw error;
   } finally {
     try {

@@ -24,7 +24,11 @@ export const tinyLora = defineMethod({
   layout: 'LORA',
   additive: true,
   kinds: ['linear'],
-  config: z.strictObject({ r: z.number().int().positive().default(2), alpha: z.number().default(4), ratio: z.number().default(1) }),
+  config: z.strictObject({
+    r: z.number().int().positive().default(2),
+    alpha: z.number().default(4),
+    ratio: z.number().default(1),
+  }),
   init: (target, c, rng) => ({
     train: {
       a: rng.fork('a').normal([c.r, target.in], 0, 0.3),
@@ -34,7 +38,9 @@ export const tinyLora = defineMethod({
   delta: ({ p, c }, ops) => ops.mul(ops.matmul(p.b!, p.a!), c.alpha / c.r),
   apply: ({ x, p, c }, ops) =>
     ops.gemm(ops.gemm(x, p.a!, undefined, { transB: true }), p.b!, undefined, { transB: true, alpha: c.alpha / c.r }),
-  toDelta: ({ p, c }) => ({ weight: lowRankTerm({ a: tensorRef(p.a!), b: tensorRef(p.b!) }, { scale: c.alpha / c.r }) }),
+  toDelta: ({ p, c }) => ({
+    weight: lowRankTerm({ a: tensorRef(p.a!), b: tensorRef(p.b!) }, { scale: c.alpha / c.r }),
+  }),
   async fromDelta({ terms }) {
     const { tensors } = terms.weight!;
     return { a: await tensors.a!.read(), b: await tensors.b!.read() };
@@ -77,13 +83,19 @@ const wordsTask: Task<Words> = {
     );
     return {
       feeds: {
-        input_ids: i64([examples.length, length], cells.map(({ id }) => id)),
+        input_ids: i64(
+          [examples.length, length],
+          cells.map(({ id }) => id),
+        ),
         share: {
           dtype: 'f32',
           shape: [examples.length, length],
           data: Float32Array.from(cells, ({ there, row }) => (there ? 1 / examples[row]!.ids.length : 0)),
         },
-        labels: i64([examples.length, 1], examples.map(({ label }) => label)),
+        labels: i64(
+          [examples.length, 1],
+          examples.map(({ label }) => label),
+        ),
       },
       labels: examples.length,
       tokens: cells.filter(({ there }) => there).length,
@@ -116,12 +128,24 @@ const wordsTask: Task<Words> = {
 /** A model of a few hundred numbers with everything training meets: frozen layers, targets, a new head, padding. */
 export function tinyModel(seed = 1): TaskModel<Words> {
   const random = createRandom(seed);
-  const shapes = { 'embed.weight': [vocabulary, width], 'body.up.weight': [8, width], 'body.up.bias': [8], 'classifier.weight': [classes, 8], 'classifier.bias': [classes] };
+  const shapes = {
+    'embed.weight': [vocabulary, width],
+    'body.up.weight': [8, width],
+    'body.up.bias': [8],
+    'classifier.weight': [classes, 8],
+    'classifier.bias': [classes],
+  };
   const parameters = new Map(
     Object.entries(shapes).map(([path, shape]) => [path, tensorRef(random.fork(path).normal(shape, 0, 0.5))]),
   );
   const weight = (path: string) => parameters.get(path)!;
-  const up: Target = { kind: 'linear', path: 'body.up', in: width, out: 8, parameters: { weight: weight('body.up.weight') } };
+  const up: Target = {
+    kind: 'linear',
+    path: 'body.up',
+    in: width,
+    out: 8,
+    parameters: { weight: weight('body.up.weight') },
+  };
   return {
     name: 'tiny',
     digest: async () => `tiny-${seed}`,

@@ -1,4 +1,4 @@
-import type { Dim, ShapedValue } from '@peftjs/core/graph';
+import type { ShapedValue } from '@peftjs/core/graph';
 import type { RawConfig } from '../config.js';
 import type { Net } from './net.js';
 import type { Pooling } from './pooling.js';
@@ -55,11 +55,3 @@ export const defineArchitecture = <C>(architecture: Omit<Architecture<C>, 'spec'
   spec: 'v1',
   ...architecture,
 });
-
-/** Names of the cached keys and values, as inputs and as outputs. */
-export const cacheNames = (layer: number, part: 'key' | 'value') => ({
-  past: `past_key_values.${layer}.${part}`,
-  present: `present.${layer}.${part}`,
-});
-
-export const cacheDims = (shape: CacheShape, extent: Dim): Dim[] => ['batch', shape.kvHeads, extent, shape.headDim];

@@ -3,32 +3,20 @@ import { activations } from './activations.js';
 import { type BuildOptions, defineArchitecture } from './architecture.js';
 import { attention, splitHeads } from './attention.js';
 import { type BertConfig, bertConfig } from './bert-config.js';
-import { attentionBias, flat, type Grid, narrow, type Reads, readInputs, tokenInputs } from './grid.js';
+import { flat, type Grid, narrow, tokenInputs } from './grid.js';
+import { type Body, featureHeads } from './heads.js';
 import { embedding, layerNorm, linear, type Net } from './net.js';
-import { pool } from './pooling.js';
-
-interface Body {
-  readonly hidden: ShapedValue;
-  readonly grid: Grid;
-  readonly outputs: Record<string, ShapedValue>;
-}
+import { type LayerContext, stack } from './stack.js';
 
 /** The encoder without a head (BERT, https://arxiv.org/abs/1810.04805): learned positions, norms after each sum. */
 function body(net: Net, c: BertConfig, prefix: string, options: BuildOptions): Body {
   const { ids, grid } = tokenInputs(net);
-  const reads = options.read ? readInputs(net, grid) : undefined;
-  const bias = attentionBias(net, grid, grid, false);
-  const lastBias = reads ? attentionBias(net, reads.grid, grid, false) : bias;
-
-  const outputs: Record<string, ShapedValue> = {};
-  let h = embeddings(net, c, `${prefix}embeddings`, ids, grid);
-  if (options.hiddenStates) outputs['hidden_states.0'] = h;
-  for (let layer = 0; layer < c.layers; layer++) {
-    const asking = layer === c.layers - 1 && reads ? { reads, grid: reads.grid, bias: lastBias } : { grid, bias };
-    h = encoderLayer(net, c, `${prefix}encoder.layer.${layer}`, layer, h, grid, asking);
-    if (options.hiddenStates) outputs[`hidden_states.${layer + 1}`] = h;
-  }
-  return { hidden: h, grid, outputs };
+  const h = embeddings(net, c, `${prefix}embeddings`, ids, grid);
+  return stack(net, grid, h, options, {
+    layers: c.layers,
+    causal: false,
+    build: (x, context) => encoderLayer(net, c, `${prefix}encoder.layer.${context.layer}`, x, context),
+  });
 }
 
 function embeddings(net: Net, c: BertConfig, path: string, ids: ShapedValue, grid: Grid): ShapedValue {
@@ -41,21 +29,13 @@ function embeddings(net: Net, c: BertConfig, path: string, ids: ShapedValue, gri
   return layerNorm(net, `${path}.LayerNorm`, sum, c.hiddenSize, c.layerNormEps);
 }
 
-interface Asking {
-  readonly reads?: Reads;
-  readonly grid: Grid;
-  readonly bias: ShapedValue;
-}
-
-/** h [batch*length, hidden] -> the rows of the asking grid. Keys and values are those of all tokens. */
+/** h [batch*length, hidden] -> the asking rows. Keys and values are those of all tokens. */
 function encoderLayer(
   net: Net,
   c: BertConfig,
   path: string,
-  layer: number,
   h: ShapedValue,
-  all: Grid,
-  asking: Asking,
+  { layer, all, asking }: LayerContext,
 ): ShapedValue {
   const { ops } = net;
   const { hiddenSize: d, heads, headDim, layerNormEps } = c;
@@ -97,19 +77,7 @@ export const bert = defineArchitecture<BertConfig>({
         return { logits, ...outputs };
       },
     },
-    features: {
-      build(net, c, options) {
-        const { hidden, outputs } = body(net, c, '', options);
-        return { last_hidden_state: hidden, ...outputs };
-      },
-    },
-    embedding: {
-      token: 'first',
-      build(net, c, options) {
-        const { hidden, grid, outputs } = body(net, c, '', { ...options, read: false });
-        return { embeddings: pool(net, hidden, grid, options.pooling), ...outputs };
-      },
-    },
+    ...featureHeads(body),
   },
   /** Checkpoints converted from TensorFlow name a norm's scale and shift after the paper. */
   aliases: (path) => [

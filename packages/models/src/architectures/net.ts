@@ -2,23 +2,29 @@ import type { Site, Target } from '@peftjs/core';
 import { createGraph, createOps, type Ops, type ShapedValue } from '@peftjs/core/graph';
 import type { TensorRef } from '@peftjs/core/tensor';
 
-/** What an architecture builds with: the graph's operations, the weights by parameter path, and the named places. */
-export interface Net {
-  readonly ops: Ops;
-  readonly sites: Map<string, Site>;
+/** Where an architecture's parameters come from. */
+export interface ParameterSource {
   /** The parameter at `path`, which must have `shape`. */
-  readonly lookup: (path: string, shape: readonly number[]) => TensorRef;
+  lookup(path: string, shape: readonly number[]): TensorRef;
+  /** Parameters that are another one under a second name: alias -> source. */
+  readonly tied: Readonly<Record<string, string>>;
 }
 
-export const createNet = (name: string, lookup: Net['lookup']): Net => ({
+/** What an architecture builds with: the graph's operations, the weights by parameter path, and the named places. */
+export interface Net extends ParameterSource {
+  readonly ops: Ops;
+  readonly sites: Map<string, Site>;
+}
+
+export const createNet = (name: string, source: ParameterSource): Net => ({
+  ...source,
   ops: createOps(createGraph(name)),
   sites: new Map(),
-  lookup,
 });
 
-/** A weight as a graph value, named by its parameter path. */
+/** A weight as a graph value, named by its parameter path. Tied ones are one value, so they train as one. */
 export const parameter = (net: Net, path: string, shape: readonly number[]): ShapedValue =>
-  net.ops.weight(path, net.lookup(path, shape));
+  net.ops.weight(net.tied[path] ?? path, net.lookup(path, shape));
 
 function place(net: Net, target: Target, x: ShapedValue, y: ShapedValue): ShapedValue {
   net.sites.set(target.path, { target, x, y });
@@ -29,6 +35,8 @@ export interface LinearOptions {
   readonly in: number;
   readonly out: number;
   readonly bias?: boolean;
+  /** `conv1d`: the weight is (in, out). */
+  readonly kind?: 'linear' | 'conv1d';
   readonly layer?: number;
   readonly role?: Target['role'];
   readonly head?: boolean;
@@ -36,11 +44,12 @@ export interface LinearOptions {
 
 /** y = x Wᵀ + b of a module with weight (out, in): x [rows, in] -> [rows, out]. Its path becomes a target. */
 export function linear(net: Net, path: string, x: ShapedValue, options: LinearOptions): ShapedValue {
-  const { in: width, out, bias = false, layer, role, head } = options;
-  const parameters: Record<string, TensorRef> = { weight: net.lookup(`${path}.weight`, [out, width]) };
+  const { in: width, out, bias = false, kind = 'linear', layer, role, head } = options;
+  const shape = kind === 'linear' ? [out, width] : [width, out];
+  const parameters: Record<string, TensorRef> = { weight: net.lookup(`${path}.weight`, shape) };
   if (bias) parameters.bias = net.lookup(`${path}.bias`, [out]);
   const target: Target = {
-    kind: 'linear',
+    kind,
     path,
     in: width,
     out,
@@ -50,12 +59,9 @@ export function linear(net: Net, path: string, x: ShapedValue, options: LinearOp
     ...(head && { head }),
   };
   const y = net.ops.scope(path, () =>
-    net.ops.gemm(
-      x,
-      parameter(net, `${path}.weight`, [out, width]),
-      bias ? parameter(net, `${path}.bias`, [out]) : undefined,
-      { transB: true },
-    ),
+    net.ops.gemm(x, parameter(net, `${path}.weight`, shape), bias ? parameter(net, `${path}.bias`, [out]) : undefined, {
+      transB: kind === 'linear',
+    }),
   );
   return place(net, target, x, y);
 }

@@ -6,7 +6,9 @@ import type { Platform } from './platform.js';
 
 async function importRuntime(device: Device): Promise<Ort> {
   try {
-    return (device === 'webgpu' ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web')) as unknown as Ort;
+    return (device === 'webgpu'
+      ? await import('onnxruntime-web/webgpu')
+      : await import('onnxruntime-web')) as unknown as Ort;
   } catch (cause) {
     throw new PeftError('BACKEND_UNAVAILABLE', `onnxruntime-web cannot be loaded. Run: ${installLines.web}`, { cause });
   }

@@ -51,7 +51,8 @@ async function ownFile({ path, offset, bytes }: NonNullable<TensorRef['file']>):
  */
 function place(mapped: ReadonlyMap<string, Mapped>): Placement {
   const bytes = new Map<string, number>();
-  for (const { path, length } of mapped.values()) bytes.set(parse(path).root, (bytes.get(parse(path).root) ?? 0) + length);
+  for (const { path, length } of mapped.values())
+    bytes.set(parse(path).root, (bytes.get(parse(path).root) ?? 0) + length);
   const [root] = [...bytes].sort(([, a], [, b]) => b - a)[0] ?? [''];
   const near = [...mapped].filter(([, { path }]) => parse(path).root === root);
   if (near.length === 0) return { external: new Map() };

@@ -23,7 +23,9 @@ async function importRuntime(kind: RuntimeKind): Promise<Ort> {
     return ('default' in loaded && loaded.default ? loaded.default : loaded) as unknown as Ort;
   } catch (cause) {
     const code = String((cause as NodeJS.ErrnoException).code);
-    const problem = code.endsWith('MODULE_NOT_FOUND') ? 'is not installed' : `cannot be loaded (${(cause as Error).message})`;
+    const problem = code.endsWith('MODULE_NOT_FOUND')
+      ? 'is not installed'
+      : `cannot be loaded (${(cause as Error).message})`;
     throw new PeftError('BACKEND_UNAVAILABLE', `${packages[kind]} ${problem}. Run: ${installLines[kind]}`, { cause });
   }
 }
@@ -41,7 +43,8 @@ const nativeDevices = (ort: Ort & NativeListing): Device[] =>
 
 function providerLibrary(name: string): string {
   const root = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
-  const file = process.platform === 'win32' ? `onnxruntime_providers_${name}.dll` : `libonnxruntime_providers_${name}.so`;
+  const file =
+    process.platform === 'win32' ? `onnxruntime_providers_${name}.dll` : `libonnxruntime_providers_${name}.so`;
   return join(root, 'bin', 'napi-v6', process.platform, process.arch, file);
 }
 

@@ -8,19 +8,20 @@ import { memoryOf, type Reply, type Request } from './protocol.js';
 
 interface Thread {
   ask(request: Request, tensors?: readonly Tensor[]): Promise<unknown>;
-  end(): Promise<unknown>;
+  /** Returns when the thread is gone. What runs is waited for: ending a thread inside native code ends the process. */
+  end(): Promise<void>;
+  isDead(): boolean;
 }
 
 /**
  * Sessions in a worker thread, started at the first call. It keeps the process alive only while it is asked something.
  * When it dies, everything that waits fails, its sessions are lost, and the next session gets a new worker.
  */
-export function workerExecutor(): Executor {
+export function workerExecutor(start: () => Worker = startWorker): Executor {
   let thread: Thread | undefined;
   const current = (): Thread => {
-    thread ??= startThread(() => {
-      thread = undefined;
-    });
+    if (thread && !thread.isDead()) return thread;
+    thread = startThread(start());
     return thread;
   };
   return {
@@ -30,7 +31,9 @@ export function workerExecutor(): Executor {
       return sessionIn(home, (await home.ask({ method: 'open', spec })) as number);
     },
     async dispose() {
-      await thread?.end();
+      const last = thread;
+      thread = undefined;
+      await last?.end();
     },
   };
 }
@@ -52,39 +55,52 @@ const sessionIn = (thread: Thread, session: number): Session => ({
   },
 });
 
-function startThread(ended: () => void): Thread {
-  const worker = startWorker();
+function startThread(worker: Worker): Thread {
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: PeftError): void }>();
   let asked = 0;
   let death: PeftError | undefined;
 
   const die = (reason: string, cause?: unknown) => {
-    death ??= new PeftError('BACKEND_UNAVAILABLE', `The worker of ONNX Runtime ended (${reason}): compile again.`, { cause });
+    death ??= new PeftError('BACKEND_UNAVAILABLE', `The worker of ONNX Runtime ended (${reason}): compile again.`, {
+      cause,
+    });
     for (const { reject } of waiting.values()) reject(death);
     waiting.clear();
-    ended();
   };
   worker.on('error', (error) => die(error.message, error));
-  worker.on('exit', (code) => die(`exit code ${code}`));
+  const exit = new Promise<void>((resolve) => {
+    worker.on('exit', (code) => {
+      die(`exit code ${code}`);
+      resolve();
+    });
+  });
   worker.on('message', (reply: Reply) => {
     const call = waiting.get(reply.id);
     waiting.delete(reply.id);
     if (waiting.size === 0) worker.unref();
-    if ('fault' in reply) call?.reject(new PeftError(reply.fault.code, reply.fault.message, { details: reply.fault.details }));
+    if ('fault' in reply)
+      call?.reject(new PeftError(reply.fault.code, reply.fault.message, { details: reply.fault.details }));
     else call?.resolve(reply.result);
   });
   worker.unref();
 
+  const ask: Thread['ask'] = (request, tensors = []) =>
+    new Promise((resolve, reject) => {
+      if (death) return reject(death);
+      const id = asked++;
+      waiting.set(id, { resolve, reject });
+      worker.ref();
+      worker.postMessage({ id, request }, memoryOf(tensors));
+    });
   return {
-    ask: (request, tensors = []) =>
-      new Promise((resolve, reject) => {
-        if (death) return reject(death);
-        const id = asked++;
-        waiting.set(id, { resolve, reject });
-        worker.ref();
-        worker.postMessage({ id, request }, memoryOf(tensors));
-      }),
-    end: () => worker.terminate(),
+    ask,
+    async end() {
+      if (death) return;
+      await ask({ method: 'end' }).catch(() => {}); // a thread that dies of it has ended too
+      worker.ref();
+      await exit;
+    },
+    isDead: () => death !== undefined,
   };
 }
 
@@ -92,5 +108,5 @@ function startThread(ended: () => void): Thread {
 function startWorker(): Worker {
   if (import.meta.url.endsWith('.ts'))
     return new Worker(new URL('./boot.mjs', import.meta.url), { execArgv: ['--conditions=@peftjs/source'] });
-  return new Worker(createRequire(import.meta.url).resolve('@peftjs/onnxruntime/worker'));
+  return new Worker(createRequire(import.meta.url).resolve('#worker'));
 }

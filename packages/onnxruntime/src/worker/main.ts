@@ -29,6 +29,9 @@ async function answer(request: Request): Promise<{ result?: unknown; tensors?: r
     case 'close':
       await sessions[request.session]!.dispose();
       return {};
+    case 'end':
+      await executor.dispose();
+      return {};
     default:
       return request satisfies never;
   }
@@ -43,4 +46,5 @@ parentPort!.on('message', async ({ id, request }: Call) => {
   const reply = await answer(request).catch((error: unknown) => ({ fault: faultOf(error) }));
   if ('fault' in reply) parentPort!.postMessage({ id, fault: reply.fault } satisfies Reply);
   else parentPort!.postMessage({ id, result: reply.result } satisfies Reply, memoryOf(reply.tensors ?? []));
+  if (request.method === 'end') parentPort!.close();
 });

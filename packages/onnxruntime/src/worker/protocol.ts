@@ -1,6 +1,5 @@
-import type { ErrorCode } from '@peftjs/core';
+import type { ErrorCode, Feeds, Tensor } from '@peftjs/core';
 import type { Device, RuntimeKind } from '../options.js';
-import type { Feeds, Tensor } from '@peftjs/core';
 import type { SessionSpec } from '../session.js';
 
 /** What the worker is asked; `session` is the number that `open` answered with. */
@@ -10,7 +9,9 @@ export type Request =
   | { readonly method: 'run'; readonly session: number; readonly feeds: Feeds }
   | { readonly method: 'read'; readonly session: number; readonly name: string }
   | { readonly method: 'write'; readonly session: number; readonly name: string; readonly tensor: Tensor }
-  | { readonly method: 'close'; readonly session: number };
+  | { readonly method: 'close'; readonly session: number }
+  /** Closes every session when its runs are over, and ends the thread. */
+  | { readonly method: 'end' };
 
 export interface Call {
   readonly id: number;

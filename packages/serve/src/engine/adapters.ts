@@ -1,6 +1,6 @@
 import { type Adapter, PeftError } from '@peftjs/core';
-import type { HeadContent, Layout, SlotContent } from '../worker/protocol.js';
 import type { WorkerClient } from '../worker/client.js';
+import type { HeadContent, Layout, SlotContent } from '../worker/protocol.js';
 import { type Base, prepare } from './content.js';
 import { createRegistry, type Registered, type Registry } from './registry.js';
 import type { SlotTable } from './slots.js';
@@ -107,7 +107,10 @@ export function createAdapterStore({ base, heads: own, worker, slots, read }: Ad
           return describe(now);
         }),
       remove: (name) => inTurn(async () => retire(registry.delete(name))),
-      list: () => [...registry.list().map((entry) => describe(entry)), ...registry.draining().map((entry) => describe(entry, true))],
+      list: () => [
+        ...registry.list().map((entry) => describe(entry)),
+        ...registry.draining().map((entry) => describe(entry, true)),
+      ],
     },
   };
 }

@@ -30,7 +30,7 @@ export function createBatcher({ run, ran, now = Date.now, ...rest }: BatcherOpti
   const { slots } = rest;
   let inRun: readonly Started<Entry>[] = [];
   let turning = false;
-  let idle: (() => void)[] = [];
+  const idle: (() => void)[] = [];
 
   async function turn(): Promise<void> {
     const { started, failed } = await line.admit({ rows: 0, adapters: new Set() });

@@ -3,9 +3,9 @@ import {
   builtinKinds,
   type Kinds,
   Problems,
+  slotValues,
   type Target,
   type TensorRef,
-  slotValues,
   toF32,
 } from '@peftjs/core';
 import type { HeadContent, Layout, SlotContent } from '../worker/protocol.js';
@@ -43,7 +43,9 @@ export async function prepare(adapter: Adapter, base: Base): Promise<Prepared> {
   const problems = new Problems();
   const made = adapter.base?.digest;
   if (made !== undefined && made !== (await base.digest())) {
-    problems.add(`it was made for another base: ${adapter.base?.name ?? ''} ${made}; this one is ${await base.digest()}.`);
+    problems.add(
+      `it was made for another base: ${adapter.base?.name ?? ''} ${made}; this one is ${await base.digest()}.`,
+    );
   }
   const rank = await checkTerms(adapter, base, problems);
   checkReplaced(adapter, base, problems);
@@ -51,10 +53,20 @@ export async function prepare(adapter: Adapter, base: Base): Promise<Prepared> {
 
   const paths = [...new Set([...adapter.delta.params.keys()].map((path) => split(path)[0]))];
   const sites = new Map(paths.map((path) => [path, base.targets.get(path)!]));
-  const values = await slotValues({ ...adapter, replaced: new Map() }, sites, { rank: base.rank, kinds: base.kinds ?? builtinKinds });
-  const factors = [...values].map(([path, { a, b }]) => ({ path, a: a.data as Float32Array, b: b.data as Float32Array }));
+  const values = await slotValues({ ...adapter, replaced: new Map() }, sites, {
+    rank: base.rank,
+    kinds: base.kinds ?? builtinKinds,
+  });
+  const factors = [...values].map(([path, { a, b }]) => ({
+    path,
+    a: a.data as Float32Array,
+    b: b.data as Float32Array,
+  }));
   const heads = await readHeads(adapter.replaced);
-  const numbers = [...factors.flatMap(({ a, b }) => [a, b]), ...heads.flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight]))];
+  const numbers = [
+    ...factors.flatMap(({ a, b }) => [a, b]),
+    ...heads.flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight])),
+  ];
   return {
     content: { factors, heads },
     layout: { targets: paths, heads: heads.map(({ path, out }) => ({ path, out })) },
@@ -64,14 +76,20 @@ export async function prepare(adapter: Adapter, base: Base): Promise<Prepared> {
 }
 
 /** Every update must be one of a target's weight, in factors that fit. Returns the largest rank. */
-async function checkTerms({ delta }: Adapter, { targets, rank: limit, kinds = builtinKinds }: Base, problems: Problems): Promise<number> {
+async function checkTerms(
+  { delta }: Adapter,
+  { targets, rank: limit, kinds = builtinKinds }: Base,
+  problems: Problems,
+): Promise<number> {
   let largest = 0;
   for (const [path, terms] of delta.params) {
     const [module, leaf] = split(path);
     const target = targets.get(module);
     const weight = leaf === 'weight' ? target?.parameters.weight : undefined;
     if (!weight) {
-      problems.add(target ? `it changes "${path}"; slots hold changes of weights only.` : `the base has no module "${module}".`);
+      problems.add(
+        target ? `it changes "${path}"; slots hold changes of weights only.` : `the base has no module "${module}".`,
+      );
       continue;
     }
     let rank = 0;
@@ -79,7 +97,8 @@ async function checkTerms({ delta }: Adapter, { targets, rank: limit, kinds = bu
       const kind = kinds.get(term.kind);
       const wrong = kind?.problems(term, weight.shape) ?? [];
       for (const problem of wrong) problems.add(`"${path}": ${problem}.`);
-      if (!kind?.slots) problems.add(`"${path}" has an update of kind "${term.kind}", which no slot can hold; merge it into a base.`);
+      if (!kind?.slots)
+        problems.add(`"${path}" has an update of kind "${term.kind}", which no slot can hold; merge it into a base.`);
       else if (wrong.length === 0) rank += (await kind.slots(term, weight.shape)).rank;
     }
     if (rank > limit) problems.add(`"${path}" has rank ${rank}; the slots of this server hold ${limit}.`);
@@ -113,7 +132,13 @@ export async function readHeads(parameters: ReadonlyMap<string, TensorRef>): Pro
   for (const [path, ref] of parameters) {
     const [module, leaf] = split(path);
     const bias = parameters.get(`${module}.bias`);
-    if (leaf === 'weight') heads.push({ path: module, out: ref.shape[0]!, weight: await read(ref), ...(bias ? { bias: await read(bias) } : {}) });
+    if (leaf === 'weight')
+      heads.push({
+        path: module,
+        out: ref.shape[0]!,
+        weight: await read(ref),
+        ...(bias ? { bias: await read(bias) } : {}),
+      });
   }
   return heads;
 }

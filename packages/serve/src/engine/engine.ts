@@ -49,18 +49,29 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const directory = typeof given === 'string' ? given : given.directory;
   const task = options.task ?? (typeof given === 'string' ? undefined : taskOf(given.task.name)) ?? 'generate';
   const model = await openBase(directory, task);
-  const maxTokens = Math.min(options.maxTokens ?? Number.POSITIVE_INFINITY, model.config.maxPositions ?? DEFAULT_TOKENS);
+  const maxTokens = Math.min(
+    options.maxTokens ?? Number.POSITIVE_INFINITY,
+    model.config.maxPositions ?? DEFAULT_TOKENS,
+  );
   checkLimits({ maxTokens });
   const name = options.name ?? model.name;
 
   const listeners = new Set<(event: EngineEvent) => void>();
   const emit = (event: EngineEvent) => listeners.forEach((listener) => void listener(event));
-  const worker = await startWorker({ directory, task, backend: backendChoice(options.backend, threads), adapters: capacity, rank });
+  const worker = await startWorker({
+    directory,
+    task,
+    backend: backendChoice(options.backend, threads),
+    adapters: capacity,
+    rank,
+  });
 
   const slots = createSlotTable(capacity);
   const head = task === 'classify' ? headPath(model) : undefined;
   const ownHead = head !== undefined && model.created.length === 0;
-  const own = ownHead ? await readHeads(new Map([...model.parameters].filter(([path]) => path.startsWith(`${head}.`)))) : [];
+  const own = ownHead
+    ? await readHeads(new Map([...model.parameters].filter(([path]) => path.startsWith(`${head}.`))))
+    : [];
   const store = createAdapterStore({
     base: {
       name,
@@ -105,7 +116,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
   const requireTask = (wanted: EngineTask) => {
     if (task === wanted) return;
-    throw new PeftError('MODEL_UNSUPPORTED', `This server serves ${name} to ${task}, not to ${wanted}.`, { details: { task, wanted } });
+    throw new PeftError('MODEL_UNSUPPORTED', `This server serves ${name} to ${task}, not to ${wanted}.`, {
+      details: { task, wanted },
+    });
   };
   const parts = { model: { ...model, name }, registry: store.registry, maxTokens, emit };
 
@@ -127,13 +140,19 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     async classify(inputs, request = {}) {
       requireTask('classify');
       if (request.adapter === undefined && !ownHead) {
-        throw new PeftError('ADAPTER_UNKNOWN', `${name} has no classification head of its own: name one of its adapters.`);
+        throw new PeftError(
+          'ADAPTER_UNKNOWN',
+          `${name} has no classification head of its own: name one of its adapters.`,
+        );
       }
       const { outputs, promptTokens, batch, entry } = await readTexts({ ...parts, batcher }, inputs, request);
       const labels = labelsOf(entry?.labels, entry?.prepared.layout.heads[0]?.out, model.task.labels ?? []);
       const results = outputs.map((logits) => {
         const p = softmax(logits, labels.length);
-        return { label: labels[p.indexOf(Math.max(...p))]!, scores: Object.fromEntries(labels.map((label, i) => [label, p[i]!])) };
+        return {
+          label: labels[p.indexOf(Math.max(...p))]!,
+          scores: Object.fromEntries(labels.map((label, i) => [label, p[i]!])),
+        };
       });
       return { results, promptTokens, batch, ...(entry ? { digest: entry.digest } : {}) };
     },
@@ -166,11 +185,16 @@ function checkLimits(limits: Readonly<Record<string, number>>): void {
   const wrong = Object.entries(limits).filter(([, value]) => !Number.isInteger(value) || value < 1);
   if (wrong.length === 0) return;
   const given = wrong.map(([key, value]) => `${key} is ${value}`).join(', ');
-  throw new PeftError('CONFIG_INVALID', `The limits of an engine are whole numbers from 1: ${given}.`, { details: Object.fromEntries(wrong) });
+  throw new PeftError('CONFIG_INVALID', `The limits of an engine are whole numbers from 1: ${given}.`, {
+    details: Object.fromEntries(wrong),
+  });
 }
 
 /** Every backend of this project is a package that exports a function of its name. */
-const backendChoice = ({ name, device }: NonNullable<EngineOptions['backend']> = { name: 'onnxruntime' }, threads?: number): BackendChoice => ({
+const backendChoice = (
+  { name, device }: NonNullable<EngineOptions['backend']> = { name: 'onnxruntime' },
+  threads?: number,
+): BackendChoice => ({
   module: `@peftjs/${name}`,
   factory: name,
   options: { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) },
@@ -179,5 +203,8 @@ const backendChoice = ({ name, device }: NonNullable<EngineOptions['backend']> =
 const headPath = (model: Model): string | undefined => model.architecture.heads[model.task.head.name]?.module;
 
 /** An adapter's labels; numbers for a head of its own without names; else those of the base. */
-const labelsOf = (labels: readonly string[] | undefined, outputs: number | undefined, base: readonly string[]): readonly string[] =>
-  labels ?? (outputs === undefined ? base : Array.from({ length: outputs }, (_, i) => String(i)));
+const labelsOf = (
+  labels: readonly string[] | undefined,
+  outputs: number | undefined,
+  base: readonly string[],
+): readonly string[] => labels ?? (outputs === undefined ? base : Array.from({ length: outputs }, (_, i) => String(i)));

@@ -3,7 +3,7 @@ import type { Model } from '@peftjs/models';
 import { createQueue } from './queue.js';
 import type { Registry } from './registry.js';
 import type { BatchInfo, Scheduler, Sequence } from './scheduler.js';
-import { createStopper } from './stop.js';
+import { createWriter } from './stop.js';
 import type { EngineEvent, GenerateOptions, Generation, TokenEvent } from './types.js';
 
 export interface GenerationParts {
@@ -19,7 +19,10 @@ export const createGeneration = (parts: GenerationParts, options: GenerateOption
   createRun((signal) => generate(parts, options, signal), options.signal);
 
 /** The token ids of a request. @throws PeftError CONFIG_INVALID, INPUT_TOO_LONG */
-function promptOf({ model, maxTokens }: GenerationParts, { tokens, prompt, messages }: GenerateOptions): readonly number[] {
+function promptOf(
+  { model, maxTokens }: GenerationParts,
+  { tokens, prompt, messages }: GenerateOptions,
+): readonly number[] {
   const given = [tokens, prompt, messages].filter((input) => input !== undefined);
   if (given.length !== 1) throw new PeftError('CONFIG_INVALID', 'Give exactly one of tokens, prompt and messages.');
   const ids = tokens ?? encode(model, prompt, messages);
@@ -29,7 +32,11 @@ function promptOf({ model, maxTokens }: GenerationParts, { tokens, prompt, messa
   throw new PeftError('INPUT_TOO_LONG', message, { details: { tokens: ids.length, limit: maxTokens } });
 }
 
-function encode({ name, tokenizer, chatTemplate }: GenerationParts['model'], prompt?: string, messages?: GenerateOptions['messages']) {
+function encode(
+  { name, tokenizer, chatTemplate }: GenerationParts['model'],
+  prompt?: string,
+  messages?: GenerateOptions['messages'],
+) {
   if (!tokenizer) throw new PeftError('MODEL_UNSUPPORTED', `${name} has no tokenizer, so it takes token ids only.`);
   if (prompt !== undefined) return [...tokenizer.startIds, ...tokenizer.encode(prompt, { specialTokens: false }).ids];
   if (!chatTemplate) throw new PeftError('MODEL_UNSUPPORTED', `${name} has no chat template: use plain completions.`);
@@ -37,80 +44,97 @@ function encode({ name, tokenizer, chatTemplate }: GenerationParts['model'], pro
   return tokenizer.encode(chatTemplate.render(messages ?? []), { specialTokens: false }).ids;
 }
 
-async function* generate(parts: GenerationParts, options: GenerateOptions, signal: AbortSignal): AsyncGenerator<TokenEvent, Generation> {
-  const { model, registry, scheduler, emit } = parts;
+/** What has been generated so far. */
+interface Progress {
+  readonly tokens: number[];
+  text: string;
+  finish: Generation['finish'];
+  widest: BatchInfo;
+}
+
+/** Takes the scheduler's tokens: text, stop strings, limits. The returned function says whether the sequence goes on. */
+function receiver(
+  { model }: GenerationParts,
+  { stop = [], ignoreEnd = false }: GenerateOptions,
+  limit: number,
+  progress: Progress,
+  send: (event: TokenEvent) => void,
+): Sequence['accept'] {
+  const ends = new Set(ignoreEnd ? [] : model.config.eosIds);
+  const writer = createWriter(model.tokenizer?.stream(), stop);
+  return (token, batch) => {
+    progress.tokens.push(token);
+    const ended = ends.has(token);
+    const full = progress.tokens.length >= limit;
+    const { text, stopped } = writer.push(ended ? undefined : token, ended || full);
+    if (ended || stopped) progress.finish = 'stop';
+    if (batch.rows > progress.widest.rows) progress.widest = batch;
+    progress.text += text;
+    send({ type: 'token', token, text, batch });
+    return !(ended || stopped || full);
+  };
+}
+
+/** The times of one request, in seconds; tells the listeners as they come. */
+function clock(emit: GenerationParts['emit']) {
   const arrived = performance.now();
-  const since = (from = arrived) => (performance.now() - from) / 1000;
+  let before = arrived;
+  const seconds = { queue: 0, first: 0 };
+  const since = (from: number) => (performance.now() - from) / 1000;
+  return {
+    started() {
+      seconds.queue = since(arrived);
+      emit({ type: 'started', queue: seconds.queue });
+    },
+    token(first: boolean) {
+      if (first) seconds.first = since(arrived);
+      emit(first ? { type: 'first', seconds: seconds.first } : { type: 'token', seconds: since(before) });
+      before = performance.now();
+    },
+    total: () => ({ ...seconds, total: since(arrived) }),
+  };
+}
+
+async function* generate(
+  parts: GenerationParts,
+  options: GenerateOptions,
+  signal: AbortSignal,
+): AsyncGenerator<TokenEvent, Generation> {
+  const { registry, scheduler, emit } = parts;
+  const times = clock(emit);
   const entry = options.adapter === undefined ? undefined : registry.get(options.adapter);
   const prompt = promptOf(parts, options);
   const limit = Math.min(options.maxTokens ?? Number.POSITIVE_INFINITY, parts.maxTokens - prompt.length);
-  const ends = new Set(options.ignoreEnd ? [] : model.config.eosIds);
-  const stopper = createStopper(options.stop ?? []);
-  const stream = model.tokenizer?.stream();
+  const progress: Progress = { tokens: [], text: '', finish: 'length', widest: { rows: 0, adapters: 0 } };
   const events = createQueue<TokenEvent>();
-
-  const tokens: number[] = [];
-  let text = '';
-  let finish: Generation['finish'] = 'length';
-  let widest: BatchInfo = { rows: 0, adapters: 0 };
-  const seconds = { queue: 0, first: 0 };
-  let before = arrived;
-
-  /** Takes a token of the scheduler's; false ends the sequence. */
-  function accept(token: number, batch: BatchInfo): boolean {
-    tokens.push(token);
-    if (tokens.length === 1) emit({ type: 'first', seconds: (seconds.first = since()) });
-    else emit({ type: 'token', seconds: since(before) });
-    before = performance.now();
-    if (batch.rows > widest.rows) widest = batch;
-    const ended = ends.has(token);
-    const found = stopper.push((ended ? '' : (stream?.push(token) ?? '')) + (ended ? (stream?.end() ?? '') : ''));
-    const last = ended || found.stopped || tokens.length >= limit;
-    if (ended || found.stopped) finish = 'stop';
-    const rest = !last || found.stopped ? '' : ended ? stopper.flush() : lastText();
-    const piece = found.text + rest;
-    text += piece;
-    events.push({ type: 'token', token, text: piece, batch });
-    return !last;
-  }
-
-  /** What was held back when the last allowed token came; a stop string may still appear in it. */
-  function lastText(): string {
-    const found = stopper.push(stream?.end() ?? '');
-    if (found.stopped) finish = 'stop';
-    return found.stopped ? found.text : found.text + stopper.flush();
-  }
+  const receive = receiver(parts, options, limit, progress, events.push);
+  const cancelled = () => new PeftError('CANCELLED', 'The request was cancelled.', { cause: signal.reason });
+  if (signal.aborted) throw cancelled();
 
   const release = entry && registry.hold(entry);
-  const cancelled = () => new PeftError('CANCELLED', 'The request was cancelled.', { cause: signal.reason });
+  let handle: { cancel(reason: unknown): void } | undefined;
   try {
-    if (signal.aborted) throw cancelled();
-    const handle = scheduler.submit({
+    handle = scheduler.submit({
       adapter: entry?.digest,
       tokens: prompt,
       sampling: { temperature: options.temperature ?? 0, topP: options.topP ?? 1, seed: options.seed ?? 0 },
-      started: () => emit({ type: 'started', queue: (seconds.queue = since()) }),
-      accept,
-      ended: (error) => events.end(error),
+      started: times.started,
+      accept(token, batch) {
+        times.token(progress.tokens.length === 0);
+        return receive(token, batch);
+      },
+      ended: events.end,
     });
-    signal.addEventListener('abort', () => handle.cancel(cancelled()), { once: true });
-    try {
-      yield* events;
-    } finally {
-      handle.cancel(cancelled()); // nothing happens when it has ended
-    }
+    signal.addEventListener('abort', () => handle?.cancel(cancelled()), { once: true });
+    yield* events;
   } finally {
+    handle?.cancel(cancelled()); // nothing happens when it has ended
     release?.();
   }
-  const total = since();
-  emit({ type: 'finished', seconds: total, promptTokens: prompt.length, newTokens: tokens.length });
-  return {
-    tokens,
-    text,
-    finish,
-    promptTokens: prompt.length,
-    batch: widest,
-    ...(entry ? { digest: entry.digest } : {}),
-    seconds: { ...seconds, total },
-  };
+
+  const { tokens, text, finish, widest } = progress;
+  const seconds = times.total();
+  emit({ type: 'finished', seconds: seconds.total, promptTokens: prompt.length, newTokens: tokens.length });
+  const digest = entry ? { digest: entry.digest } : {};
+  return { tokens, text, finish, promptTokens: prompt.length, batch: widest, seconds, ...digest };
 }

@@ -55,7 +55,8 @@ export function createLine<W extends Waiting>({ slots, limits, load, now }: Line
       const slotOf = new Map<W, number>();
       const loads: { digest: string; slot: number; evicted: string | undefined }[] = [];
       const positions = admission(waiting, { ...running, now: now() }, limits, slots, (entry) => {
-        const got = entry.adapter === undefined ? { slot: 0, load: false, evicted: undefined } : slots.acquire(entry.adapter)!;
+        const got =
+          entry.adapter === undefined ? { slot: 0, load: false, evicted: undefined } : slots.acquire(entry.adapter)!;
         slotOf.set(entry, got.slot);
         if (got.load) loads.push({ digest: entry.adapter!, slot: got.slot, evicted: got.evicted });
       });

@@ -26,18 +26,25 @@ export type Encoded = Example & { readonly ids: readonly number[] };
 function encode({ model, maxTokens }: ReadingParts, input: Input, index: number): Encoded {
   if (typeof input !== 'string') {
     const message = `Input ${index} has ${input.length} tokens; this server takes 1 to ${maxTokens}.`;
-    if (input.length > maxTokens) throw new PeftError('INPUT_TOO_LONG', message, { details: { index, limit: maxTokens } });
+    if (input.length > maxTokens)
+      throw new PeftError('INPUT_TOO_LONG', message, { details: { index, limit: maxTokens } });
     if (input.length === 0) throw new PeftError('CONFIG_INVALID', message, { details: { index } });
     return { length: input.length, ids: input, typeIds: input.map(() => 0) } as Encoded;
   }
-  if (!model.tokenizer) throw new PeftError('MODEL_UNSUPPORTED', `${model.name} has no tokenizer, so it takes token ids only.`);
+  if (!model.tokenizer)
+    throw new PeftError('MODEL_UNSUPPORTED', `${model.name} has no tokenizer, so it takes token ids only.`);
   const encoded = model.task.encode({ text: input }, index) as Encoded;
-  if (encoded.length === 0) throw new PeftError('CONFIG_INVALID', `Input ${index} has no token.`, { details: { index } });
+  if (encoded.length === 0)
+    throw new PeftError('CONFIG_INVALID', `Input ${index} has no token.`, { details: { index } });
   return encoded;
 }
 
 /** Reads texts through the micro-batcher, all with one adapter; the widest batch that served any of them is told. */
-export async function readTexts(parts: ReadingParts, inputs: readonly Input[], { adapter, signal }: ReadOptions): Promise<ReadResult> {
+export async function readTexts(
+  parts: ReadingParts,
+  inputs: readonly Input[],
+  { adapter, signal }: ReadOptions,
+): Promise<ReadResult> {
   const { registry, batcher, emit } = parts;
   const arrived = performance.now();
   const entry = adapter === undefined ? undefined : registry.get(adapter);

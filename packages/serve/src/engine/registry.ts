@@ -48,8 +48,11 @@ export function createRegistry(baseName: string): Registry {
   return {
     check(name, expected) {
       if (!NAME.test(name) || name === baseName) {
-        const why = name === baseName ? 'it is the name of the base' : 'names are letters, digits, ".", "_" and "-", at most 63';
-        throw new PeftError('CONFIG_INVALID', `An adapter cannot be called ${JSON.stringify(name)}: ${why}.`, { details: { name } });
+        const why =
+          name === baseName ? 'it is the name of the base' : 'names are letters, digits, ".", "_" and "-", at most 63';
+        throw new PeftError('CONFIG_INVALID', `An adapter cannot be called ${JSON.stringify(name)}: ${why}.`, {
+          details: { name },
+        });
       }
       const generation = names.has(name) ? generations.get(name)! : 0;
       if (expected !== undefined && expected !== generation) {

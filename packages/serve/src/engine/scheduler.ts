@@ -59,7 +59,7 @@ export function createScheduler({ model, ran, now = Date.now, ...rest }: Schedul
   let released: number[] = [];
   let turning = false;
   let last = 0;
-  let idle: (() => void)[] = [];
+  const idle: (() => void)[] = [];
 
   function end(entry: Entry, error?: unknown): void {
     if (!running.delete(entry.id)) return;

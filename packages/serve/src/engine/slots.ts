@@ -15,7 +15,9 @@ export interface SlotTable {
    * A slot for the adapter and one more reference to it; `load` says that its weights have to be written there first.
    * Takes a free slot, else the least recently used one without references; undefined when there is none.
    */
-  acquire(digest: string): { readonly slot: number; readonly load: boolean; readonly evicted: string | undefined } | undefined;
+  acquire(
+    digest: string,
+  ): { readonly slot: number; readonly load: boolean; readonly evicted: string | undefined } | undefined;
   release(digest: string): void;
   /** Forgets what unreferenced slots hold, for one adapter or for all; true when nothing of it is in use any more. */
   drop(digest?: string): boolean;

@@ -1,3 +1,5 @@
+import type { TextStream } from '@peftjs/models';
+
 /** Text on its way to a client, searched for stop strings. */
 export interface Stopper {
   /** What can be sent on; text that may be the beginning of a stop string is held back. */
@@ -20,7 +22,8 @@ export function createStopper(stops: readonly string[]): Stopper {
       }
       let keep = 0;
       for (const stop of stops) {
-        for (let n = Math.min(stop.length - 1, held.length); n > keep; n--) if (held.endsWith(stop.slice(0, n))) keep = n;
+        for (let n = Math.min(stop.length - 1, held.length); n > keep; n--)
+          if (held.endsWith(stop.slice(0, n))) keep = n;
       }
       const ready = held.slice(0, held.length - keep);
       held = held.slice(held.length - keep);
@@ -30,6 +33,27 @@ export function createStopper(stops: readonly string[]): Stopper {
       const rest = held;
       held = '';
       return rest;
+    },
+  };
+}
+
+/** The text of one sequence as its tokens arrive. */
+export interface Writer {
+  /**
+   * @param token undefined for an end token, which has no text
+   * @param last no token follows: nothing is held back any more
+   */
+  push(token: number | undefined, last: boolean): { readonly text: string; readonly stopped: boolean };
+}
+
+/** Joins a tokenizer's stream (absent for models without one) and the search for stop strings. */
+export function createWriter(stream: TextStream | undefined, stops: readonly string[]): Writer {
+  const stopper = createStopper(stops);
+  return {
+    push(token, last) {
+      const text = token === undefined ? '' : (stream?.push(token) ?? '');
+      const found = stopper.push(last ? text + (stream?.end() ?? '') : text);
+      return found.stopped || !last ? found : { text: found.text + stopper.flush(), stopped: false };
     },
   };
 }

@@ -30,7 +30,10 @@ export function completionRoutes(app: Hono, engine: Engine): void {
   app.post('/v1/chat/completions', async (c) => {
     const body = await readBody(c, chatBody);
     const maxTokens = body.max_completion_tokens ?? body.max_tokens;
-    const messages = body.messages.map(({ role, content }) => ({ role: role === 'developer' ? 'system' : role, content }));
+    const messages = body.messages.map(({ role, content }) => ({
+      role: role === 'developer' ? 'system' : role,
+      content,
+    }));
     return answer(c, engine, chat, body, { messages, ...(maxTokens == null ? {} : { maxTokens }) });
   });
 

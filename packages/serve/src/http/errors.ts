@@ -16,7 +16,12 @@ export interface ApiError {
   readonly retryAfter?: number;
 }
 
-const apiError = (status: ApiError['status'], code: string, message: string, param: string | null = null): ApiError => ({
+const apiError = (
+  status: ApiError['status'],
+  code: string,
+  message: string,
+  param: string | null = null,
+): ApiError => ({
   status,
   body: {
     error: {
@@ -46,15 +51,19 @@ const known: Partial<Record<ErrorCode, readonly [ApiError['status'], string, str
 /** What a client is told. A fault of the server keeps its details to itself. */
 export function toApiError(error: unknown): ApiError {
   const entry = isPeftError(error) ? known[error.code] : undefined;
-  if (!entry) return apiError(500, 'internal_error', 'The server failed on this request.');
+  if (!isPeftError(error) || !entry) return apiError(500, 'internal_error', 'The server failed on this request.');
   const [status, code, param] = entry;
-  return apiError(status, code, (error as Error).message, param);
+  return apiError(status, code, error.message, param);
 }
 
 /** Everything wrong with a body, in one message. */
 export function invalidBody(error: z.ZodError): ApiError {
-  const problems = error.issues.map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message));
-  return apiError(400, 'invalid_body', problems.join('; '), error.issues[0]?.path.join('.') || null);
+  const problems = error.issues.map(({ path, message }) =>
+    path.length > 0 ? `${path.join('.')}: ${message}` : message,
+  );
+  const [first] = error.issues;
+  const param = first?.code === 'unrecognized_keys' ? first.keys[0] : first?.path.join('.');
+  return apiError(400, 'invalid_body', problems.join('; '), param || null);
 }
 
 export const unknownRoute = (method: string, path: string): ApiError =>

@@ -73,7 +73,12 @@ export async function answer(
   return streamSSE(c, async (stream) => {
     const send = (choices: object[], rest: object = {}) =>
       write(stream, { ...head, object: form.chunk, choices, ...(withUsage ? { usage: null } : {}), ...rest });
-    const choice = (content: object, finish: string | null = null) => ({ index: 0, ...content, logprobs: null, finish_reason: finish });
+    const choice = (content: object, finish: string | null = null) => ({
+      index: 0,
+      ...content,
+      logprobs: null,
+      finish_reason: finish,
+    });
     try {
       if (form.opening) await send([choice(form.opening)]);
       for (; !next.done; next = await events.next()) {

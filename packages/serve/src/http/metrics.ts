@@ -15,7 +15,8 @@ export interface Metrics {
 export function createMetrics(engine: Engine): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  const histogram = (name: string, help: string, buckets: number[]) => new Histogram({ name, help, buckets, registers });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers });
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,
@@ -26,9 +27,23 @@ export function createMetrics(engine: Engine): Metrics {
       },
     });
 
-  const requests = new Counter({ name: 'serve_requests_total', help: 'Requests answered', labelNames: ['route', 'code'], registers });
-  const tokens = new Counter({ name: 'serve_tokens_total', help: 'Tokens read and written', labelNames: ['kind'], registers });
-  const evictions = new Counter({ name: 'serve_adapter_evictions_total', help: 'Adapters that lost their slot to another', registers });
+  const requests = new Counter({
+    name: 'serve_requests_total',
+    help: 'Requests answered',
+    labelNames: ['route', 'code'],
+    registers,
+  });
+  const tokens = new Counter({
+    name: 'serve_tokens_total',
+    help: 'Tokens read and written',
+    labelNames: ['kind'],
+    registers,
+  });
+  const evictions = new Counter({
+    name: 'serve_adapter_evictions_total',
+    help: 'Adapters that lost their slot to another',
+    registers,
+  });
   const load = histogram('serve_adapter_load_seconds', 'Writing an adapter into a slot', seconds);
   const queue = histogram('serve_queue_seconds', 'Waiting for the batch', seconds);
   const first = histogram('serve_ttft_seconds', 'Arrival to first token', seconds);
@@ -46,20 +61,25 @@ export function createMetrics(engine: Engine): Metrics {
       case 'run':
         rows.observe(event.batch.rows);
         adapters.observe(event.batch.adapters);
-        return;
+        break;
       case 'started':
-        return queue.observe(event.queue);
+        queue.observe(event.queue);
+        break;
       case 'first':
-        return first.observe(event.seconds);
+        first.observe(event.seconds);
+        break;
       case 'token':
-        return between.observe(event.seconds);
+        between.observe(event.seconds);
+        break;
       case 'finished':
         tokens.inc({ kind: 'prompt' }, event.promptTokens);
         tokens.inc({ kind: 'completion' }, event.newTokens);
-        return total.observe(event.seconds);
+        total.observe(event.seconds);
+        break;
       case 'loaded':
         load.observe(event.seconds);
-        return event.evicted ? evictions.inc() : undefined;
+        if (event.evicted) evictions.inc();
+        break;
       default:
         event satisfies never;
     }

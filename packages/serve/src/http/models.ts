@@ -3,7 +3,14 @@ import type { AdapterInfo, Engine } from '../engine/types.js';
 import { selectAdapter } from './select.js';
 
 function base(engine: Engine) {
-  return { id: engine.name, object: 'model', created: engine.created, owned_by: 'peftjs', root: engine.name, parent: null };
+  return {
+    id: engine.name,
+    object: 'model',
+    created: engine.created,
+    owned_by: 'peftjs',
+    root: engine.name,
+    parent: null,
+  };
 }
 
 function adapted(engine: Engine, { name, created, method, rank, digest, generation, state }: AdapterInfo) {

@@ -7,7 +7,8 @@ import { selectAdapter } from './select.js';
 const usageOf = (tokens: number) => ({ prompt_tokens: tokens, total_tokens: tokens });
 
 /** Little-endian float32, as OpenAI's clients ask for and decode. */
-const base64 = (vector: Float32Array) => Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64');
+const base64 = (vector: Float32Array) =>
+  Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64');
 
 /** `/v1/embeddings` and `/v1/classify`: texts that are read once. */
 export function readingRoutes(app: Hono, engine: Engine): void {

@@ -28,7 +28,9 @@ const sampling = {
   seed: z.int().nullish(),
   stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(4)]).nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() }).nullish(),
+  stream_options: z
+    .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
+    .nullish(),
   n: only(1),
   presence_penalty: only(0),
   frequency_penalty: only(0),
@@ -39,13 +41,21 @@ const model = z.string().min(1);
 
 const content = z.union([
   z.string(),
-  z.array(z.strictObject({ type: z.literal('text'), text: z.string() })).transform((parts) => parts.map((p) => p.text).join('')),
+  z
+    .array(z.strictObject({ type: z.literal('text'), text: z.string() }))
+    .transform((parts) => parts.map((p) => p.text).join('')),
 ]);
 
 export const chatBody = z.strictObject({
   model,
   messages: z
-    .array(z.strictObject({ role: z.enum(['system', 'developer', 'user', 'assistant']), content, name: z.string().optional() }))
+    .array(
+      z.strictObject({
+        role: z.enum(['system', 'developer', 'user', 'assistant']),
+        content,
+        name: z.string().optional(),
+      }),
+    )
     .min(1),
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
@@ -76,8 +86,14 @@ export const completionBody = z.strictObject({
 const texts = z.union([
   z.string().transform((text) => [text]),
   z.array(z.string()).min(1).max(2048),
-  z.array(z.int().min(0)).min(1).transform((tokens) => [tokens]),
-  z.array(z.array(z.int().min(0)).min(1)).min(1).max(2048),
+  z
+    .array(z.int().min(0))
+    .min(1)
+    .transform((tokens) => [tokens]),
+  z
+    .array(z.array(z.int().min(0)).min(1))
+    .min(1)
+    .max(2048),
 ]);
 
 export const embeddingBody = z.strictObject({

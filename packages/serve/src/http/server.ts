@@ -48,7 +48,10 @@ export function createServer({ engine, bodyLimit = 8 * 2 ** 20, onFault = consol
       return {
         url: `http://${shown}:${address.port}`,
         async close() {
+          // Connections that clients keep open end when their last answer is sent.
+          const sweep = setInterval(() => 'closeIdleConnections' in server && server.closeIdleConnections(), 50);
           await new Promise<void>((resolve, reject) => server.close((error) => (error ? reject(error) : resolve())));
+          clearInterval(sweep);
           metrics.dispose();
         },
       };

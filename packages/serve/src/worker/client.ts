@@ -41,7 +41,9 @@ export async function startWorker(setup: WorkerSetup): Promise<WorkerClient> {
   worker.on('error', (cause: Error) =>
     end(new PeftError('INTERNAL', `The thread that runs the model failed: ${cause.message}`, { cause })),
   );
-  worker.on('exit', (code) => end(new PeftError('SERVER_CLOSED', `The thread that runs the model has ended (${code}).`)));
+  worker.on('exit', (code) =>
+    end(new PeftError('SERVER_CLOSED', `The thread that runs the model has ended (${code}).`)),
+  );
 
   const wait = (id: number) => new Promise<unknown>((resolve, reject) => open.set(id, { resolve, reject }));
   const client: WorkerClient = {

@@ -15,5 +15,7 @@ export function receiveError({ message, stack, code = 'INTERNAL', details = {} }
 
 /** Details are facts for a program; what cannot be cloned (a function, a graph value) is none. */
 function structuredClonable(details: Record<string, unknown>): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(details, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)));
+  return JSON.parse(
+    JSON.stringify(details, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)),
+  );
 }

@@ -37,11 +37,17 @@ export async function createGenerator(model: Model, backend: Backend, setup: Wor
   let cache = decoder.createCache();
   let live: Live[] = [];
 
-  async function run(phase: Ran['phase'], rows: readonly Live[], tokens: readonly (readonly number[])[], from: number): Promise<Ran> {
+  async function run(
+    phase: Ran['phase'],
+    rows: readonly Live[],
+    tokens: readonly (readonly number[])[],
+    from: number,
+  ): Promise<Ran> {
     slots = rows.map(({ slot }) => slot);
     const logits = await decoder.step(cache, tokens, from);
     const width = logits.shape[1]!;
-    for (const [i, row] of rows.entries()) row.last = row.sample((logits.data as Float32Array).subarray(i * width, (i + 1) * width));
+    for (const [i, row] of rows.entries())
+      row.last = row.sample((logits.data as Float32Array).subarray(i * width, (i + 1) * width));
     return { phase, tokens: rows.map(({ id, last }) => ({ id, token: last })) };
   }
 
@@ -56,19 +62,35 @@ export async function createGenerator(model: Model, backend: Backend, setup: Wor
 
   async function prefill(group: readonly Start[]): Promise<Ran> {
     const from = live.length;
-    const rows = group.map(({ id, slot, sampling }): Live => ({ id, slot, sample: createSampler(sampling, 0), last: 0 }));
+    const rows = group.map(
+      ({ id, slot, sampling }): Live => ({ id, slot, sample: createSampler(sampling, 0), last: 0 }),
+    );
     for (const row of rows) {
       cache.admit();
       live.push(row);
     }
-    return run('prefill', rows, group.map(({ tokens }) => tokens), from);
+    return run(
+      'prefill',
+      rows,
+      group.map(({ tokens }) => tokens),
+      from,
+    );
   }
 
   async function step({ release: gone, prefill: starts, decode }: Step): Promise<Ran[]> {
     for (const id of gone) release(id);
     const ran: Ran[] = [];
-    if (decode.length !== live.length) throw new PeftError('INTERNAL', `${decode.length} of ${live.length} running sequences were to go on.`);
-    if (live.length > 0) ran.push(await run('decode', live, live.map(({ last }) => [last]), 0));
+    if (decode.length !== live.length)
+      throw new PeftError('INTERNAL', `${decode.length} of ${live.length} running sequences were to go on.`);
+    if (live.length > 0)
+      ran.push(
+        await run(
+          'decode',
+          live,
+          live.map(({ last }) => [last]),
+          0,
+        ),
+      );
     for (const group of groups(starts)) ran.push(await prefill(group));
     return ran;
   }

@@ -1,4 +1,12 @@
-import { attachSlots, type Backend, type Feeds, type ModelGraph, type Program, type Tensor } from '@peftjs/core';
+import {
+  attachSlots,
+  type Backend,
+  type Feeds,
+  type ModelGraph,
+  type Program,
+  type ShapedValue,
+  type Tensor,
+} from '@peftjs/core';
 import { attachHeads } from './heads.js';
 import type { Layout } from './protocol.js';
 import type { SlotArrays } from './slot-arrays.js';
@@ -7,11 +15,15 @@ import type { SlotArrays } from './slot-arrays.js';
 export const slotInputs = (path: string) => ({ a: `${path}:slots.a`, b: `${path}:slots.b` });
 
 /** Gives a graph the slots of a layout; a layout without any leaves it as it is. */
-export function withSlots(model: ModelGraph, layout: Layout, { adapters, rank }: { adapters: number; rank: number }): ModelGraph {
+export function withSlots(
+  model: ModelGraph,
+  layout: Layout,
+  { adapters, rank }: { adapters: number; rank: number },
+): ModelGraph {
   if (layout.targets.length + layout.heads.length === 0) return model;
   const { model: slotted } = attachSlots(model, { adapters, rank, sites: layout.targets });
-  const slot = slotted.graph.inputs.find(({ name }) => name === 'adapter_slot')!;
-  return attachHeads(slotted, layout.heads, adapters + 1, { ...slot, shape: slot.shape! });
+  const slot = slotted.graph.inputs.find(({ name }) => name === 'adapter_slot');
+  return attachHeads(slotted, layout.heads, adapters + 1, slot as ShapedValue);
 }
 
 /** The feeds that say which slot each row uses, and what lies in the slots. */
@@ -26,7 +38,8 @@ export const feeding = (backend: Backend, more: () => Feeds): Backend => ({
   async compile(graph, options) {
     const inputs = new Set(graph.inputs.map(({ name }) => name));
     const program: Program = await backend.compile(graph, options);
-    const wanted = (feeds: Feeds): Feeds => Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
+    const wanted = (feeds: Feeds): Feeds =>
+      Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
     return { ...program, run: (feeds, of) => program.run({ ...wanted(feeds), ...wanted(more()) }, of) };
   },
 });

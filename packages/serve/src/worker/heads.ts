@@ -1,4 +1,13 @@
-import { createOps, divDim, type ModelGraph, PeftError, prune, replaceUses, type ShapedValue, sortNodes } from '@peftjs/core';
+import {
+  createOps,
+  divDim,
+  type ModelGraph,
+  PeftError,
+  prune,
+  replaceUses,
+  type ShapedValue,
+  sortNodes,
+} from '@peftjs/core';
 import type { Layout } from './protocol.js';
 
 /** Names of the inputs that hold the heads of all slots: `weight` [slots, out, in], `bias` [slots, out]. */

@@ -16,7 +16,8 @@ const send = (message: AnswerMessage) => port.postMessage(message);
 async function makeBackend({ module, factory, options }: BackendChoice): Promise<Backend> {
   const exported: Record<string, unknown> = await import(module);
   const make = exported[factory];
-  if (typeof make !== 'function') throw new PeftError('BACKEND_UNAVAILABLE', `The package ${module} exports no backend "${factory}".`);
+  if (typeof make !== 'function')
+    throw new PeftError('BACKEND_UNAVAILABLE', `The package ${module} exports no backend "${factory}".`);
   return make(options) as Backend;
 }
 
@@ -28,7 +29,8 @@ async function start(setup: WorkerSetup): Promise<Handlers> {
   const generator = setup.task === 'generate' ? await createGenerator(model, backend, setup, arrays) : undefined;
   const reader = generator ? undefined : await createReader(model, backend, setup, arrays);
   const only = <T>(part: T | undefined): T => {
-    if (part === undefined) throw new PeftError('MODEL_UNSUPPORTED', `This server does not do that with ${model.name}.`);
+    if (part === undefined)
+      throw new PeftError('MODEL_UNSUPPORTED', `This server does not do that with ${model.name}.`);
     return part;
   };
   return {

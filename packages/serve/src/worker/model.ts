@@ -27,7 +27,8 @@ const tasks: Readonly<Record<EngineTask, { readonly name: string; readonly make:
 };
 
 /** Opens the base for a task: on both threads the same, neither reads the weights yet. */
-export const openBase = (directory: string, task: EngineTask): Promise<Model> => loadModel(directory, { task: tasks[task].make });
+export const openBase = (directory: string, task: EngineTask): Promise<Model> =>
+  loadModel(directory, { task: tasks[task].make });
 
 /** The server's task for a model's. */
 export const taskOf = (name: string): EngineTask | undefined =>

@@ -1,6 +1,6 @@
 import type { ErrorCode, Example } from '@peftjs/core';
-import type { EngineTask } from '../engine/types.js';
 import type { Ran, Step } from '../engine/step.js';
+import type { EngineTask } from '../engine/types.js';
 
 /** How the worker makes its backend: a package, the function it exports for that, and what this is given. */
 export interface BackendChoice {

@@ -14,7 +14,10 @@ export async function createReader(model: Model, backend: Backend, setup: Worker
     const slotted = withSlots(model.graph('predict'), layout, setup);
     const [output] = Object.values(slotted.outputs);
     optimize(slotted.graph);
-    return { program: await fed.compile(slotted.graph, { purpose: 'serve', outputs: [output!.name] }), output: output!.name };
+    return {
+      program: await fed.compile(slotted.graph, { purpose: 'serve', outputs: [output!.name] }),
+      output: output!.name,
+    };
   }
   let opened = await open({ targets: [], heads: [] });
 

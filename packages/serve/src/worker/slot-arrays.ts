@@ -32,7 +32,8 @@ export function createSlotArrays(
     const [size, oldSize] = [sizeOf(shape.slice(1)), old ? sizeOf(old.shape.slice(1)) : 0];
     if (old && oldSize >= size) return;
     const data = new Float32Array(slots * size);
-    for (let slot = 0; old && slot < slots; slot++) data.set(old.data.subarray(slot * oldSize, (slot + 1) * oldSize), slot * size);
+    for (let slot = 0; old && slot < slots; slot++)
+      data.set(old.data.subarray(slot * oldSize, (slot + 1) * oldSize), slot * size);
     blocks.set(name, { shape, data });
   }
 
@@ -63,6 +64,8 @@ export function createSlotArrays(
       }
     },
     feeds: () =>
-      Object.fromEntries([...blocks].map(([name, { shape, data }]) => [name, { dtype: 'f32', shape, data } satisfies Tensor])),
+      Object.fromEntries(
+        [...blocks].map(([name, { shape, data }]) => [name, { dtype: 'f32', shape, data } satisfies Tensor]),
+      ),
   };
 }

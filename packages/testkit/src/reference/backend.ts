@@ -5,7 +5,7 @@ import { attributesOf } from './attributes.js';
 import { operations } from './operations.js';
 
 export interface ReferenceOptions {
-  /** Outputs and `read` give float64 where the graph says a smaller float: the unrounded values. Default: false. */
+  /** Outputs, carried state and `read` are float64 where the graph says a smaller float: nothing is rounded. Default: false. */
   readonly wide?: boolean;
 }
 
@@ -82,6 +82,7 @@ async function compile(graph: Graph, options: CompileOptions, wide: boolean): Pr
     if (disposed) throw new PeftError('GRAPH_INVALID', `The program of "${graph.name}" was disposed.`);
   };
   const give = (array: NdArray, value: Value) => toTensor(array, wide && isFloat(value.dtype) ? 'f64' : value.dtype);
+  const held = (array: NdArray, value: Value): NdArray => (wide ? array : fromTensor(give(array, value)));
   const state = (name: string): Value => {
     const input = inputs.get(name);
     if (!input || !carried.has(name)) throw new PeftError('GRAPH_INVALID', `"${name}" is not a carried input.`);
@@ -95,15 +96,15 @@ async function compile(graph: Graph, options: CompileOptions, wide: boolean): Pr
       const values = new Map(fixed);
       const symbols = new Map<string, number>();
       for (const [name, input] of inputs) {
-        const held = carried.get(name);
+        const kept = carried.get(name);
         const fed = feeds[name];
-        if (carried.has(name) ? !held : !fed) {
+        if (carried.has(name) ? !kept : !fed) {
           throw new PeftError('GRAPH_INVALID', `Input "${name}" of "${graph.name}" was neither fed nor written.`);
         }
-        values.set(input, held ?? accept(input, fed!, symbols));
+        values.set(input, kept ?? accept(input, fed!, symbols));
       }
       for (const node of graph.nodes) execute(node, values);
-      for (const [output, input] of carry) carried.set(input, values.get(byName(output)));
+      for (const [output, input] of carry) carried.set(input, held(values.get(byName(output))!, byName(output)));
       return Object.fromEntries(names.map((name) => [name, give(values.get(byName(name))!, byName(name))]));
     },
     async read(name) {
@@ -127,8 +128,8 @@ async function compile(graph: Graph, options: CompileOptions, wide: boolean): Pr
 
 /**
  * A backend in plain JavaScript that computes everything in float64: the truth that other backends and gradients are
- * compared with. It takes the graphs they take, and float64 feeds in place of smaller floats; carried state stays
- * unrounded. Slow on purpose: one loop an operation, nothing fused.
+ * compared with. It takes the graphs they take, and float64 feeds in place of smaller floats; only outputs and carried
+ * state are rounded to their types, and not even those when `wide`. Slow on purpose: one loop an operation, nothing fused.
  */
 export const referenceBackend = ({ wide = false }: ReferenceOptions = {}): Backend => ({
   spec: 'v1',

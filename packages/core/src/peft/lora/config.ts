@@ -108,7 +108,7 @@ const plainStarts: readonly unknown[] = [true, false, null, undefined, 'gaussian
 export function readLoraConfig({ config, subject, warn }: LayoutInput): LoraFile {
   const unsupported = new Problems();
   for (const [key, value] of config) {
-    if (key in schema.shape || carried.has(key)) continue;
+    if (Object.hasOwn(schema.shape, key) || carried.has(key)) continue;
     const known = Object.hasOwn(loraDefaults, key);
     if (neutral(value, known ? loraDefaults[key] : undefined)) continue;
     if (known) unsupported.add(`${key}: ${brief(value)} asks for a variant that this version does not compute.`);

@@ -1,0 +1,28 @@
+import { type Adapter, readAdapter, scale, sum } from '@peftjs/core';
+import type { Plugins } from './plugins.js';
+import { UsageError } from './usage.js';
+
+/** `DIR` or `DIR:WEIGHT`; a Windows drive is no weight. */
+export function weighted(text: string): { readonly path: string; readonly weight: number } {
+  const found = /^(.+):([-+]?[\d.]+(?:e[-+]?\d+)?)$/i.exec(text);
+  const weight = found ? Number(found[2]) : 1;
+  if (!Number.isFinite(weight)) throw new UsageError([`${text}: ${found?.[2]} is not a number`]);
+  return { path: found?.[1] ?? text, weight };
+}
+
+/** The adapters of a command as one, each times its weight; undefined when none is given. */
+export async function readAdapters(
+  given: readonly string[],
+  { layouts, kinds }: Pick<Plugins, 'layouts' | 'kinds'>,
+  warn: (message: string) => void,
+): Promise<Adapter | undefined> {
+  const parts: Adapter[] = [];
+  for (const text of given) {
+    const { path, weight } = weighted(text);
+    parts.push(scale(await readAdapter(path, { layouts, warn }), weight, kinds));
+  }
+  if (parts.length === 0) return undefined;
+  const joined = sum(...parts);
+  const { task } = parts.find((part) => part.task) ?? {};
+  return task && !joined.task ? { ...joined, task } : joined;
+}

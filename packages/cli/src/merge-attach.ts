@@ -1,0 +1,74 @@
+import { copyFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { type Adapter, applyAdapter, type Kinds, type TensorRef } from '@peftjs/core';
+import { openWeights, writeSharded } from '@peftjs/core/files';
+import type { Model } from '@peftjs/models';
+
+/** Configuration, tokenizer and licence of a model directory: what is not weights. */
+const COMPANION = /\.(json|txt|model|jinja|md)$|^(LICENSE|NOTICE)/i;
+const WEIGHTS = /\.index\.json$/;
+/** Modules of sentence-transformers lie in folders of their own: `1_Pooling`. */
+const MODULE_FOLDER = /^\d+_\w+$/;
+
+/** The same bytes of the same file. */
+const place = ({ file }: TensorRef): string | undefined => file && `${file.path}:${file.offset}`;
+
+/**
+ * The checkpoint's tensors, under its own names, with the adapter in them. An alias (a tied head) that no longer equals
+ * its source gets a tensor of its own: `untied` says so.
+ */
+export async function mergedTensors(model: Model, adapter: Adapter, kinds: Kinds) {
+  const { tensors: checkpoint } = await openWeights(model.directory);
+  const merged = applyAdapter(model.parameters, adapter, { kinds }).parameters;
+  const pathsAt = new Map<string, string[]>();
+  for (const [path, ref] of model.parameters) {
+    const at = place(ref);
+    if (at !== undefined) pathsAt.set(at, [...(pathsAt.get(at) ?? []), path]);
+  }
+  const changed = (path: string) => merged.get(path) !== model.parameters.get(path);
+  const isAlias = (path: string) => path in model.tied;
+
+  const out = new Map<string, TensorRef>();
+  for (const [name, ref] of checkpoint) {
+    const own = (pathsAt.get(place(ref) ?? '') ?? []).find((path) => !isAlias(path));
+    out.set(name, own === undefined ? ref : merged.get(own)!);
+  }
+  const untied = Object.entries(model.tied).some(([alias, source]) => changed(alias) || changed(source));
+  for (const alias of untied ? Object.keys(model.tied) : []) out.set(alias, merged.get(alias)!);
+  for (const path of model.created) out.set(path, merged.get(path)!);
+  return { tensors: out, untied };
+}
+
+/** config.json with what the merge changed: a head that is no longer tied, a new classification head. */
+function mergedConfig(raw: Readonly<Record<string, unknown>>, model: Model, untied: boolean): Record<string, unknown> {
+  const config: Record<string, unknown> = { ...raw };
+  if (untied) config.tie_word_embeddings = false;
+  const { labels, name } = model.task;
+  if (model.created.length > 0 && labels && name === 'sequence-classification') {
+    const stem = (model.config.classes[0] ?? '').replace(/(Model|For\w+)$/, '');
+    if (stem) config.architectures = [`${stem}ForSequenceClassification`];
+    config.id2label = Object.fromEntries(labels.map((label, i) => [String(i), label]));
+    config.label2id = Object.fromEntries(labels.map((label, i) => [label, i]));
+  }
+  return config;
+}
+
+/** Writes a Hugging Face model directory: merged weights, and the base's configuration and tokenizer files. */
+export async function writeMerged(
+  model: Model,
+  adapter: Adapter,
+  output: string,
+  kinds: Kinds,
+): Promise<{ tensors: number }> {
+  const { tensors, untied } = await mergedTensors(model, adapter, kinds);
+  await writeSharded(output, tensors, { metadata: new Map([['format', 'pt']]) });
+  await mkdir(output, { recursive: true });
+  for (const entry of await readdir(model.directory, { withFileTypes: true })) {
+    const [from, to] = [join(model.directory, entry.name), join(output, basename(entry.name))];
+    if (entry.isDirectory() && MODULE_FOLDER.test(entry.name)) await cp(from, to, { recursive: true });
+    else if (!entry.isDirectory() && COMPANION.test(entry.name) && !WEIGHTS.test(entry.name)) await copyFile(from, to);
+  }
+  const raw = JSON.parse(await readFile(join(model.directory, 'config.json'), 'utf8')) as Record<string, unknown>;
+  await writeFile(join(output, 'config.json'), `${JSON.stringify(mergedConfig(raw, model, untied), null, 2)}\n`);
+  return { tensors: tensors.size };
+}

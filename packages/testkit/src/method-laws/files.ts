@@ -1,0 +1,97 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type Adapter,
+  bindMethod,
+  readAdapter,
+  resumeTensors,
+  startTensors,
+  type Tensor,
+  withLayouts,
+  writeAdapter,
+} from '@peftjs/core';
+import { compare, expectBitEqual } from '../allclose.js';
+import { assert } from '../law.js';
+import type { Scene } from './scene.js';
+
+/** Calls `use` with an empty folder that is removed afterwards. */
+export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'peftjs-testkit-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function sameTensors(what: string, got: ReadonlyMap<string, Tensor>, expected: ReadonlyMap<string, Tensor>): void {
+  const [a, b] = [[...got.keys()].sort(), [...expected.keys()].sort()];
+  assert(`${a}` === `${b}`, `${what}: tensors ${a}, expected ${b}`);
+  for (const [name, tensor] of expected) expectBitEqual(`${what}: ${name}`, got.get(name)!, tensor);
+}
+
+/** Every stored tensor of an adapter, by path, place and name. */
+async function stored({ delta, replaced }: Adapter): Promise<Map<string, Tensor>> {
+  const all = new Map<string, Tensor>();
+  for (const [path, terms] of delta.params) {
+    for (const [i, term] of terms.entries()) {
+      for (const [name, ref] of Object.entries(term.tensors))
+        all.set(`${path} ${i} ${term.kind} ${name}`, await ref.read());
+    }
+  }
+  for (const [path, ref] of replaced) all.set(path, await ref.read());
+  return all;
+}
+
+export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
+  async 'saves and loads bit for bit, and trains on from there'(scene) {
+    const { method, model, plan, random, options } = scene;
+    const layouts = withLayouts(...(options.layouts ?? []));
+    const adapter = await scene.adapterOf(random);
+    await inFolder(async (folder) => {
+      const [first, second] = [join(folder, 'first'), join(folder, 'second')];
+      const base = { parameters: model.parameters, targets: model.targets };
+      const warnings: string[] = [];
+      await writeAdapter(first, adapter, { layout: method.layout, layouts });
+      const read = await readAdapter(first, { layouts, base, warn: (message) => warnings.push(message) });
+      assert(warnings.length === 0, `reading its own file warns: ${warnings}`);
+      assert(read.digest === adapter.digest, `digest ${read.digest} after reading, ${adapter.digest} before`);
+      assert(read.method?.name === method.name, `the method is "${read.method?.name}" after reading`);
+      sameTensors('read back', await stored(read), await stored(adapter));
+
+      await writeAdapter(second, read, { layouts });
+      const weights = (at: string) => readFile(join(at, 'adapter_model.safetensors'));
+      assert((await weights(first)).equals(await weights(second)), 'written again, the file differs');
+
+      if (!method.fromDelta) return;
+      const again = bindMethod(scene.bind(read.method.config as Record<string, unknown>), model);
+      assert(again.size === plan.size, `bound from its file it trains ${again.size} numbers, ${plan.size} before`);
+      const resumed = await resumeTensors(plan, read, { seed: 0, parameters: model.parameters });
+      sameTensors('trained on', resumed.train, random.train);
+      sameTensors('frozen', resumed.frozen, random.frozen);
+    });
+  },
+
+  async 'starts from the seed alone, each target for itself'({ bind, bound, model, options, plan, start }) {
+    const { parameters } = model;
+    const again = await startTensors(plan, { seed: 0, parameters });
+    sameTensors('the same seed', again.train, start.train);
+    sameTensors('the same seed, frozen', again.frozen, start.frozen);
+
+    const other = await startTensors(plan, { seed: 1, parameters });
+    const all = ({ train, frozen }: typeof start) => [...train, ...frozen].filter(([name]) => name.includes(':'));
+    const others = new Map(all(other));
+    const changed = all(start).some(([name, t]) => !compare(others.get(name)!, t, { absolute: 0 }).close);
+    assert(changed || plan.sites.length === 0, 'another seed gives the same start');
+
+    const last = plan.sites.at(-1)!.target.path;
+    const alone = bindMethod(bind({ ...options.config, targetModules: [last] }), model);
+    const single = await startTensors(alone, { seed: 0, parameters });
+    assert(bound.config.targetModules !== undefined, 'the configuration names no targets');
+    for (const [name, tensor] of [...single.train, ...single.frozen]) {
+      const before = start.train.get(name) ?? start.frozen.get(name);
+      expectBitEqual(`${name}, with its target alone`, tensor, before!);
+    }
+  },
+};
