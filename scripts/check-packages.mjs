@@ -1,7 +1,7 @@
 // Builds and packs every public package as npm would publish it, and examines the tarballs: publint reads the manifest
-// against the files, attw resolves the types as each kind of consumer does.
+// against the files, attw resolves the types as each kind of consumer does, and every entry is imported as installed.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packages, report, root } from './packages.mjs';
@@ -23,6 +23,22 @@ function failure(command, args, cwd) {
   }
 }
 
+/** The package as npm would install it, with the dependencies that are its own. */
+function unpack(tarball, to, path) {
+  mkdirSync(to, { recursive: true });
+  run('tar', ['-xzf', tarball, '-C', to, '--strip-components=1']);
+  linkOthers(join(path, 'node_modules'), join(to, 'node_modules'));
+}
+
+/** Links what `from` has and `to` has not. */
+function linkOthers(from, to) {
+  if (!existsSync(from)) return;
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(from)) {
+    if (!existsSync(join(to, name))) symlinkSync(join(from, name), join(to, name), 'junction');
+  }
+}
+
 try {
   execFileSync(bin('turbo'), ['run', 'build'], {
     cwd: root,
@@ -39,6 +55,16 @@ try {
     ]) {
       const output = failure(bin(tool), args);
       if (output) problems.push(`${manifest.name}: ${tool}\n${output}`);
+    }
+    unpack(tarball, join(folder, 'node_modules', manifest.name), path);
+  }
+  linkOthers(join(root, 'node_modules'), join(folder, 'node_modules'));
+  for (const { manifest } of examined) {
+    for (const subpath of Object.keys(manifest.exports)) {
+      const entry = join(manifest.name, subpath).replaceAll('\\', '/');
+      const how = subpath.endsWith('.json') ? `import('${entry}', { with: { type: 'json' } })` : `import('${entry}')`;
+      const output = failure(process.execPath, ['--input-type=module', '-e', `await ${how}`], folder);
+      if (output) problems.push(`${entry} cannot be imported\n${output}`);
     }
   }
 } catch (error) {

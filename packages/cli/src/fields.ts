@@ -19,20 +19,19 @@ export const list = () => parsed((text) => text.split(',').map((part) => part.tr
 export const repeated = () =>
   z.preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(z.string().min(1)).default([]));
 
-/** `key=value` pairs, or a YAML mapping. Values stay text: the schema they belong to reads them. */
-export const pairs = (sign = '=') =>
+/**
+ * `key=value` pairs, or a YAML mapping. Values stay text: the schema they belong to reads them.
+ * @param separator splits one text into several pairs (`text=sentence,label=y`)
+ */
+export const pairs = (separator?: string) =>
   z.preprocess(
     (value) => {
-      const entries = typeof value === 'string' ? [value] : value;
+      const entries = typeof value === 'string' ? (separator ? value.split(separator) : [value]) : value;
       if (!Array.isArray(entries)) return value;
-      return entries.every((entry) => typeof entry === 'string' && entry.indexOf(sign) > 0)
-        ? Object.fromEntries((entries as string[]).map((entry) => split(entry, sign)))
-        : `expected key${sign}value`;
+      const split = entries.map((entry) => /^([^=]+)=(.*)$/s.exec(String(entry)));
+      return split.every((found) => found !== null)
+        ? Object.fromEntries(split.map((found) => [found[1], found[2]]))
+        : value;
     },
-    z.record(z.string(), z.unknown(), { error: `expected KEY${sign}VALUE` }).default({}),
+    z.record(z.string(), z.unknown(), { error: 'expected KEY=VALUE' }).default({}),
   );
-
-const split = (entry: string, sign: string): [string, string] => {
-  const at = entry.indexOf(sign);
-  return [entry.slice(0, at), entry.slice(at + sign.length)];
-};

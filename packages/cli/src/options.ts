@@ -16,11 +16,7 @@ export function addOptions(command: Commander, schema: z.ZodObject): void {
     const meta = (field as z.ZodType).meta() as OptionMeta | undefined;
     if (!meta) throw new Error(`option ${key} has no flags`);
     const initial = (field as z.ZodType).safeParse(undefined);
-    const known =
-      initial.success &&
-      initial.data !== undefined &&
-      initial.data !== false &&
-      JSON.stringify(initial.data).length > 2;
+    const known = initial.success && ['string', 'number'].includes(typeof initial.data);
     command.addOption(
       new Option(meta.flags, known ? `${meta.description} (default: ${initial.data})` : meta.description),
     );

@@ -138,6 +138,15 @@ export async function lossOf(run: RawRun): Promise<Tensor> {
   return (await runOnce(run, graph.graph, lossFeeds(run), [name]))[name]!;
 }
 
+/** What an adapter replaces in full: modules trained beside it, and weights that it also changes (a saved embedding). */
+function replacements({ replaced, delta }: Adapter) {
+  const entries = [...replaced];
+  return {
+    kept: new Map(entries.filter(([path]) => !delta.params.has(path))),
+    bases: new Map(entries.filter(([path]) => delta.params.has(path))),
+  };
+}
+
 /** Gradients of the adapter's tensors, under the keys and in the layout of its own file. */
 export async function adapterGradients(run: RawRun): Promise<ReadonlyMap<string, Tensor>> {
   const { model, plugins, adapter } = run;
@@ -147,15 +156,15 @@ export async function adapterGradients(run: RawRun): Promise<ReadonlyMap<string,
       'CONFIG_UNSUPPORTED',
       'The adapter does not say its method, so it has no tensors to differentiate by.',
     );
-  const { parameters, targets, task } = model;
-  const modulesToSave = [...new Set([...adapter!.replaced.keys()].map((path) => path.slice(0, path.lastIndexOf('.'))))];
-  const plan = bindMethod(plugins.bind(method.name, method.config as Record<string, unknown>), {
-    targets,
-    parameters,
-    modulesToSave: model.created.length > 0 ? task.modulesToSave : modulesToSave,
-  });
-  const start = await resumeTensors(plan, adapter!, { seed: 0, parameters });
-  const attached = attachMethod(model.graph('train'), plan, start, { training: false });
+  const { parameters, targets } = model;
+  const { kept, bases } = replacements(adapter!);
+  const modulesToSave = [...new Set([...kept.keys()].map((path) => path.slice(0, path.lastIndexOf('.'))))];
+  const bound = plugins.bind(method.name, method.config as Record<string, unknown>);
+  const plan = bindMethod(bound, { targets, parameters, modulesToSave });
+  const start = await resumeTensors(plan, { ...adapter!, replaced: kept }, { seed: 0, parameters });
+  const form = model.graph('train');
+  for (const [path, ref] of bases) form.graph.weights.set(path, ref);
+  const attached = attachMethod(form, plan, start, { training: false });
   const { graph, loss } = attached.model;
   const ops = createOps(graph);
   const values = gradients(

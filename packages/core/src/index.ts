@@ -7,7 +7,6 @@ export * from './errors.js';
 export * from './files/index.js';
 export * from './graph/index.js';
 export * from './peft/index.js';
-export * from './peft/index.js';
 export * from './run.js';
 export * from './tensor/index.js';
 export * from './train/index.js';

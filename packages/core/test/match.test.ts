@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { isSaved, modulePaths, patternLookup } from '../src/adapter/match.js';
+import { isSaved, modulePaths, patternLookup } from '../src/adapter/patterns.js';
 import {
   coreVersion,
   isPeftError,

@@ -7,7 +7,7 @@ import { accumulatorName, type StepOptions, type TrainingGraph } from '../src/tr
 import { wholeUpdater } from '../src/train/updater.js';
 import { roundedBackend } from './support/rounded.js';
 
-/** A model whose gradient is its parameters: loss = Σ p² / 2.  */
+/** A model whose gradient is its parameters: loss = Σ p² / 2. */
 function squares(shapes: Readonly<Record<string, readonly number[]>>): TrainingGraph {
   const graph = createGraph('squares');
   const ops = createOps(graph);

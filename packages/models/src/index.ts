@@ -19,6 +19,14 @@ export { type Completion, type GenerateOptions, generate, type TokenEvent } from
 export { createKvCache, type KvCache } from './kv-cache.js';
 export { type LoadOptions, loadModel, type Model } from './load.js';
 export { createSampler, type Sampler, type SamplingOptions } from './sampling.js';
+export {
+  openSession,
+  openWriter,
+  type Session,
+  type SessionOptions,
+  type Writer,
+  type WriterOptions,
+} from './session.js';
 export { type CausalLmOptions, causalLm } from './tasks/causal-lm.js';
 export { type EmbeddingOptions, embedding } from './tasks/embedding.js';
 export {
@@ -26,6 +34,6 @@ export {
   type SequenceClassificationOptions,
   sequenceClassification,
 } from './tasks/sequence-classification.js';
-export type { ModelPieces, ModelTask, TaskFactory } from './tasks/task.js';
+export type { ModelPieces, ModelTask, Prediction, TaskFactory } from './tasks/task.js';
 export type { TextStream } from './text-stream.js';
 export { createTokenizer, type EncodeOptions, type Encoding, readTokenizer, type Tokenizer } from './tokenizer.js';

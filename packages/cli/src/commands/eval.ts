@@ -15,7 +15,7 @@ const options = z.object({
   adapter: adapters,
   task: z.string().meta({ flags: '--task <name>', description: 'sequence-classification, causal-lm, ...' }),
   data: z.string().meta({ flags: '--data <file>', description: 'rows to measure on (.tsv, .csv, .jsonl)' }),
-  columns: pairs().meta({
+  columns: pairs(',').meta({
     flags: '--columns <pairs>',
     description: "renames the file's columns: text=sentence,label=y",
   }),

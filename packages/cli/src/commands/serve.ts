@@ -1,6 +1,5 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createEngine, createServer, type Engine } from '@peftjs/serve';
 import { z } from 'zod';
 import { defineCommand } from '../command.js';
 import { common, model } from '../common.js';
@@ -50,7 +49,8 @@ export const serve = defineCommand({
   options,
   examples: ['peft serve --model ./base --adapter style=./style domain=./domain --port 8080'],
   async run(o, { output, signal }) {
-    const engine: Engine = await createEngine({
+    const { createEngine, createServer } = await import('@peftjs/serve'); // the other commands do without it
+    const engine = await createEngine({
       model: o.model,
       task: o.task,
       backend: { name: o.backend, device: o.device },

@@ -20,7 +20,7 @@ const options = z.object({
   task: z.string().meta({ flags: '--task <name>', description: 'sequence-classification, causal-lm, ...' }),
   data: z.string().meta({ flags: '--data <file>', description: 'rows to train on (.tsv, .csv, .jsonl)' }),
   evalData: z.string().optional().meta({ flags: '--eval-data <file>', description: 'rows to measure on' }),
-  columns: pairs().meta({
+  columns: pairs(',').meta({
     flags: '--columns <pairs>',
     description: "renames the file's columns: text=sentence,label=y",
   }),
@@ -69,7 +69,7 @@ const snakeKeys = (metrics: Readonly<Record<string, number>>) =>
   Object.fromEntries(Object.entries(metrics).map(([key, value]) => [snakeCase(key), value]));
 
 /** Prints an event and keeps what the result needs. */
-function follow({ type, ...event }: TrainEvent, seen: Seen, { output }: Context): void {
+function follow({ type, ...event }: TrainEvent, seen: Seen, { output }: Context, checkpoints: boolean): void {
   const fields = event as Record<string, unknown>;
   if (type === 'warning') output.talk(String(fields.message));
   if (type === 'start') {
@@ -89,6 +89,8 @@ function follow({ type, ...event }: TrainEvent, seen: Seen, { output }: Context)
     output.event(type, { ...fields, metrics: seen.metrics });
     return;
   }
+  // The one of the last step is taken away again when no checkpoints were asked for.
+  if (type === 'checkpoint' && !checkpoints && fields.step === seen.total) return;
   output.event(type, fields);
 }
 
@@ -138,7 +140,7 @@ export const trainCommand = defineCommand({
         ...(o.warmupRatio === undefined ? {} : { warmupRatio: o.warmupRatio }),
         ...(o.maxGradNorm === undefined ? {} : { maxGradNorm: o.maxGradNorm }),
       });
-      for await (const event of run) follow(event, seen, context);
+      for await (const event of run) follow(event, seen, context, o.checkpointEvery !== undefined);
       const digest = await save(o.output, await run.result(), plugins);
       // Checkpoints that nobody asked for are there for an interrupted run only.
       if (o.checkpointEvery === undefined) await rm(checkpoints, { recursive: true, force: true });

@@ -4,8 +4,9 @@ import { elementCount } from '../tensor/dtype.js';
 import type { TensorRef } from '../tensor/tensor.js';
 import { ownConfig, rulesOf, type SharedConfig } from './config.js';
 import { type Bound, requireBound } from './define-method.js';
-import { isSaved, type MatchReport, matchTargets, modulePaths, patternLookup, type Unmatched } from './match.js';
+import { type MatchReport, matchTargets, type Unmatched } from './match.js';
 import type { Method } from './method.js';
+import { isSaved, modulePaths, patternLookup } from './patterns.js';
 import type { Target } from './target.js';
 
 /** A target with the configuration that holds for it alone. */

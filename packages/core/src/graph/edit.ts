@@ -70,7 +70,7 @@ export function prune(graph: Graph, options: { inputs?: boolean } = {}): void {
     if (!node || liveNodes.has(node)) continue;
     liveNodes.add(node);
     for (const output of node.outputs) if (output) live.add(output);
-    for (const input of node.inputs) {
+    for (const input of [...node.inputs, ...captured(graph, node)]) {
       if (!input || live.has(input)) continue;
       live.add(input);
       queue.push(input);
@@ -87,6 +87,12 @@ export function prune(graph: Graph, options: { inputs?: boolean } = {}): void {
     graph.macros.delete(value);
   }
 }
+
+/** Values that the sub-graphs of a node read from outside. */
+const captured = (graph: Graph, node: Node): (Value | undefined)[] =>
+  Object.values(node.attributes).flatMap((attribute) =>
+    attribute.type === 'opaque' ? (attribute.captures ?? []).map((name) => graph.values.get(name)) : [],
+  );
 
 /** A copy whose nodes and lists can be edited apart from the original; values, tensors and references are shared. */
 export const cloneGraph = (graph: Graph): Graph => ({

@@ -7,6 +7,7 @@ import { batchFeeds } from './batch-feeds.js';
 import { type Progress, writeCheckpoint } from './checkpoint.js';
 import { createEvaluator, type Evaluator } from './evaluate.js';
 import type { TrainEvent } from './events.js';
+import { judge, requireFinite } from './judge.js';
 import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import type { Prepared } from './prepare.js';
@@ -99,33 +100,17 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     return evaluator.run(Object.fromEntries(await stepper.read(parameterNames)), signal);
   }
 
-  /** Notes an evaluation: the best so far, and whether to stop. */
-  async function judge(metrics: Readonly<Record<string, number>>): Promise<void> {
-    const { metric: name, better } = task.monitor;
-    const metric = metrics[name];
-    if (metric === undefined)
-      throw new PeftError(
-        'INTERNAL',
-        `The task "${task.name}" watches "${name}" but measures ${Object.keys(metrics).join(', ')}.`,
-      );
-    const sign = better === 'higher' ? 1 : -1;
-    const { best: before, step } = progress;
-    if (!before || sign * (metric - before.metric) > 0) {
-      progress = { ...progress, best: { step, metric }, stale: 0 };
-      if (o.keepBest) best = await stepper.read(parameterNames);
-    } else {
-      const stale = progress.stale + 1;
-      progress = { ...progress, stale, stopped: stale >= (o.earlyStopping?.patience ?? Number.POSITIVE_INFINITY) };
-    }
-  }
-
   /** What follows an update: the end of an epoch, the evaluation. Done again when it was interrupted. */
   async function* settle(signal: AbortSignal): AsyncGenerator<TrainEvent, void, void> {
     const { step, epochLoss } = progress;
     if (endsEpoch())
       yield { type: 'epoch', epoch: step / updatesPerEpoch, step, loss: epochLoss.sum / epochLoss.updates };
     const metrics = prepared.evalExamples && (due(o.evalEvery) || finished()) ? await measure(signal) : undefined;
-    if (metrics) await judge(metrics);
+    if (metrics) {
+      const judged = judge(metrics, task, progress, o.earlyStopping?.patience);
+      if (judged.improved && o.keepBest) best = await stepper.read(parameterNames);
+      progress = judged.progress;
+    }
     progress = { ...progress, settled: true, ...(endsEpoch() && { epochLoss: { sum: 0, updates: 0 } }) };
     if (metrics) yield { type: 'eval', step, metrics };
   }
@@ -178,15 +163,4 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
       await stepper.dispose();
     },
   };
-}
-
-/** @throws PeftError TRAINING_DIVERGED */
-function requireFinite(step: number, loss: number, gradNorm: number | undefined): void {
-  const wrong = !Number.isFinite(loss) ? `loss is ${loss}` : `norm of the gradient is ${gradNorm}`;
-  if (Number.isFinite(loss) && (gradNorm === undefined || Number.isFinite(gradNorm))) return;
-  throw new PeftError(
-    'TRAINING_DIVERGED',
-    `At step ${step} the ${wrong}: lower the rate, lengthen the warm-up, or clip the gradient with maxGradNorm.`,
-    { details: { step, loss, gradNorm } },
-  );
 }

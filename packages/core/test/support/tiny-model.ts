@@ -28,12 +28,15 @@ export const tinyLora = defineMethod({
     r: z.number().int().positive().default(2),
     alpha: z.number().default(4),
     ratio: z.number().default(1),
+    /** Changes B's gradient by a frozen matrix. */
+    corrected: z.boolean().default(false),
   }),
   init: (target, c, rng) => ({
     train: {
       a: rng.fork('a').normal([c.r, target.in], 0, 0.3),
       b: { dtype: 'f32', shape: [target.out, c.r], data: new Float32Array(target.out * c.r) },
     },
+    ...(c.corrected && { frozen: { k: rng.fork('k').normal([c.r, c.r]) } }),
   }),
   delta: ({ p, c }, ops) => ops.mul(ops.matmul(p.b!, p.a!), c.alpha / c.r),
   apply: ({ x, p, c }, ops) =>
@@ -46,6 +49,7 @@ export const tinyLora = defineMethod({
     return { a: await tensors.a!.read(), b: await tensors.b!.read() };
   },
   size: (target, c) => c.r * (target.in + target.out),
+  precondition: ({ name, g, p }, ops) => (name === 'b' && p.k ? ops.matmul(g, p.k) : g),
   rule: ({ name }, c) => (name === 'b' ? { lr: c.ratio } : {}),
 });
 

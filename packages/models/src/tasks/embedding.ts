@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Pooling } from '../architectures/pooling.js';
 import { type Layout, packBatch } from '../data/pack.js';
 import { readJson, readJsonValue } from '../directory.js';
+import { rowOf, rowsBySample } from './likelihood.js';
 import { headOf, lengthLimit, missingColumns, type TaskFactory, tokenizerOf } from './task.js';
 
 export interface EmbeddingOptions {
@@ -49,6 +50,8 @@ export function embedding(options: EmbeddingOptions = {}): TaskFactory<PlainText
         );
       },
       metrics: () => ({ add() {}, result: () => ({}) }),
+      predictions: (outputs, batch) =>
+        rowsBySample(batch).map((row) => ({ embedding: rowOf(outputs.embeddings!, row).slice() })),
     };
   };
 }

@@ -44,3 +44,18 @@ export function argmax(values: ArrayLike<number>): number {
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
 }
+
+/** The read row of each sample of a batch, in the order of the samples' numbers. */
+export function rowsBySample(batch: Batch): number[] {
+  const { sample } = batch.rows['batch*reads']!;
+  const rows: number[] = [];
+  for (const [row, number] of sample.entries()) if (number >= 0) rows[number] ??= row;
+  return Object.values(rows);
+}
+
+export function softmax(logits: Float32Array): number[] {
+  const highest = Math.max(...logits);
+  const powers = Array.from(logits, (x) => Math.exp(x - highest));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((x) => x / sum);
+}

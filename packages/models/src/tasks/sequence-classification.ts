@@ -1,7 +1,7 @@
 import { type Batch, type Example, type Metrics, PeftError } from '@peftjs/core';
 import type { Tensor } from '@peftjs/core/tensor';
 import { type Layout, packBatch, type Sequence } from '../data/pack.js';
-import { judge } from './likelihood.js';
+import { argmax, judge, rowOf, rowsBySample, softmax } from './likelihood.js';
 import {
   headOf,
   lengthLimit,
@@ -76,6 +76,11 @@ export function sequenceClassification(options: SequenceClassificationOptions = 
         });
       },
       metrics: classificationMetrics,
+      predictions: (outputs, batch) =>
+        rowsBySample(batch).map((row) => {
+          const scores = softmax(rowOf(outputs.logits!, row));
+          return { label: labels[argmax(scores)]!, scores };
+        }),
     };
   };
 }

@@ -1,5 +1,5 @@
-import { type Example, PeftError, type Task } from '@peftjs/core';
-import type { TensorRef } from '@peftjs/core/tensor';
+import { type Batch, type Example, PeftError, type Task } from '@peftjs/core';
+import type { Tensor, TensorRef } from '@peftjs/core/tensor';
 import type { Architecture, BuildOptions } from '../architectures/architecture.js';
 import type { ModelConfig } from '../config.js';
 import type { Tokenizer } from '../tokenizer.js';
@@ -24,6 +24,17 @@ export interface ModelTask<E extends Example = Example> extends Task<E> {
   };
   /** Whether it can be trained: it has labels and a loss. */
   readonly trainable: boolean;
+  /** What the outputs of a batch say of each of its samples, in the order of their numbers. */
+  predictions?(outputs: Readonly<Record<string, Tensor>>, batch: Batch): Prediction[];
+}
+
+/** What a model says of one text. */
+export interface Prediction {
+  /** The most probable label. */
+  readonly label?: string;
+  /** Probability of each label, in the order of the task's labels. */
+  readonly scores?: readonly number[];
+  readonly embedding?: Float32Array;
 }
 
 export type TaskFactory<E extends Example = Example> = (pieces: ModelPieces) => ModelTask<E> | Promise<ModelTask<E>>;

@@ -1,8 +1,10 @@
 import { z } from 'zod';
-import { type FileNames, fileKey } from '../../adapter/config.js';
-import { type PatternEntry, patternLookup, type TargetRules } from '../../adapter/match.js';
+import { codeKey, type FileNames, fileKey } from '../../adapter/config.js';
+import type { TargetRules } from '../../adapter/match.js';
+import { type PatternEntry, patternLookup } from '../../adapter/patterns.js';
 import { Problems } from '../../errors.js';
 import type { LayoutInput, PeftConfig } from '../layout.js';
+import { carried, loraDefaults } from './defaults.js';
 
 /** Keys of LoRA configurations in code whose names in PEFT's files are not their snake_case. */
 export const loraFileNames: FileNames = {
@@ -11,63 +13,6 @@ export const loraFileNames: FileNames = {
   rslora: 'use_rslora',
   init: 'init_lora_weights',
 };
-
-/** Every key of PEFT's LoraConfig with its default. */
-export const loraDefaults: Readonly<Record<string, unknown>> = {
-  alora_invocation_tokens: null,
-  alpha_pattern: {},
-  arrow_config: null,
-  auto_mapping: null,
-  base_model_name_or_path: null,
-  bias: 'none',
-  corda_config: null,
-  ensure_weight_tying: false,
-  eva_config: null,
-  exclude_modules: null,
-  fan_in_fan_out: false,
-  inference_mode: false,
-  init_lora_weights: true,
-  kasa_config: null,
-  layer_replication: null,
-  layers_pattern: null,
-  layers_to_transform: null,
-  loftq_config: {},
-  lora_alpha: 8,
-  lora_bias: false,
-  lora_dropout: 0,
-  lora_ga_config: null,
-  megatron_config: null,
-  megatron_core: 'megatron.core',
-  modules_to_save: null,
-  monteclora_config: null,
-  peft_type: 'LORA',
-  peft_version: null,
-  qalora_group_size: 16,
-  r: 8,
-  rank_pattern: {},
-  revision: null,
-  target_modules: null,
-  target_parameters: null,
-  task_type: null,
-  trainable_token_indices: null,
-  use_bdlora: null,
-  use_dora: false,
-  use_qalora: false,
-  use_rslora: false,
-  velora_config: null,
-};
-
-/** Keys that say nothing about what the adapter computes: carried along, never followed. */
-const carried = new Set([
-  'auto_mapping',
-  'eva_config',
-  'inference_mode',
-  'megatron_core',
-  'peft_type',
-  'peft_version',
-  'qalora_group_size',
-  'revision',
-]);
 
 const strings = z.array(z.string());
 const rank = z.number().int().positive();
@@ -170,23 +115,10 @@ export function scaling(file: Pick<LoraFile, 'r' | 'lora_alpha' | 'rank_pattern'
   };
 }
 
-const codeNames = [
-  'alpha',
-  'dropout',
-  'rslora',
-  'init',
-  'r',
-  'loraBias',
-  'fanInFanOut',
-  'bias',
-  'rankPattern',
-  'alphaPattern',
-  'targetModules',
-  'excludeModules',
-  'layersToTransform',
-  'layersPattern',
-  'modulesToSave',
-] as const;
+/** Keys of the file that code has too, by the names they have there. */
+const codeNames = Object.keys(schema.shape)
+  .filter((key) => key !== 'base_model_name_or_path' && key !== 'task_type')
+  .map((key) => codeKey(key, loraFileNames));
 
 /** The configuration as code writes it; absent keys stay absent. */
 export function toCode(file: LoraFile): Record<string, unknown> {

@@ -1,4 +1,4 @@
-import { isSaved, matchModules, modulePaths } from '../../adapter/match.js';
+import { matchModules } from '../../adapter/match.js';
 import type { Term } from '../../delta/delta.js';
 import { denseTerm } from '../../delta/kinds/dense.js';
 import { lowRankTerm } from '../../delta/kinds/low-rank.js';
@@ -6,9 +6,9 @@ import { Problems } from '../../errors.js';
 import { isFloat } from '../../tensor/dtype.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import type { BaseFacts, LayoutInput, LayoutOutput } from '../layout.js';
-import { automaticEmbeddings, automaticHeads } from '../names.js';
 import { type LoraFile, readLoraConfig, rulesOfFile, scaling, toCode } from './config.js';
 import { type FactorPart, readKey } from './keys.js';
+import { type Parameter, readReplaced } from './replaced.js';
 
 type Factors = Partial<Record<FactorPart, TensorRef>>;
 
@@ -33,11 +33,6 @@ export function readLora(input: LayoutInput): LayoutOutput {
   const replaced = readReplaced(file, parameters, modules, input, problems);
   problems.throwIfAny('ADAPTER_INVALID', subject);
   return { delta: { shape, params }, replaced, method: { name: 'lora', config: toCode(file) } };
-}
-
-interface Parameter {
-  readonly ref: TensorRef;
-  readonly adapted: boolean;
 }
 
 /** Tensors by what their names say. @throws PeftError CONFIG_UNSUPPORTED, ADAPTER_INVALID */
@@ -159,52 +154,4 @@ function isTransposed(
   const shape = base.parameters?.get(`${module}.weight`)?.shape;
   if (shape && out !== inside) return shape[0] === inside && shape[1] === out;
   return file.fan_in_fan_out === true;
-}
-
-/** Parameters in full, each with a reason to be there, and none missing. */
-function readReplaced(
-  file: LoraFile,
-  parameters: ReadonlyMap<string, Parameter>,
-  modules: ReadonlyMap<string, Factors>,
-  { base, warn, subject }: LayoutInput,
-  problems: Problems,
-): Map<string, TensorRef> {
-  const saved = file.modules_to_save ?? [];
-  const inSaved = (path: string, entries = saved) => modulePaths([path]).some((module) => isSaved(module, entries));
-  const replaced = new Map<string, TensorRef>();
-  for (const [path, { ref, adapted }] of parameters) {
-    const dot = path.lastIndexOf('.');
-    const [module, leaf] = [path.slice(0, dot), path.slice(dot + 1)];
-    const isBias = path.includes('bias') && (file.bias === 'all' || (file.bias === 'lora_only' && modules.has(module)));
-    const isEmbedding =
-      leaf === 'weight' && (automaticEmbeddings.includes(module.slice(module.lastIndexOf('.') + 1)) || adapted);
-    const own = base.parameters?.get(path);
-    if (adapted && !modules.has(module))
-      problems.add(`"${path}" is stored as that of an adapted module, but "${module}" has no factors.`);
-    else if (!inSaved(path) && !isBias && !isEmbedding)
-      problems.add(`it has the tensor "${path}", which neither modules_to_save nor bias accounts for.`);
-    else if (base.parameters && !own && !inSaved(path))
-      problems.add(`it replaces "${path}", which the base does not have.`);
-    else if (isEmbedding && !inSaved(path))
-      warn(`${subject} replaces "${path}" in full without listing it in modules_to_save.`);
-    if (own && own.shape.join() !== ref.shape.join())
-      problems.add(`it replaces "${path}" by [${ref.shape}], the base has [${own.shape}].`);
-    replaced.set(path, ref);
-  }
-  const automatic = automaticHeads[file.task_type ?? ''] ?? [];
-  const inBase = modulePaths(base.parameters?.keys() ?? []);
-  for (const entry of new Set(saved)) {
-    if ([...replaced.keys()].some((path) => inSaved(path, [entry]))) continue;
-    if (!automatic.includes(entry) || inBase.some((module) => module.endsWith(entry)))
-      problems.add(`its modules_to_save lists ${JSON.stringify(entry)}, but it has no tensors for it.`);
-  }
-  for (const path of base.parameters?.keys() ?? []) {
-    if (replaced.has(path)) continue;
-    const due =
-      file.bias === 'all'
-        ? path.includes('bias')
-        : file.bias === 'lora_only' && modules.has(path.slice(0, -'.bias'.length)) && path.endsWith('.bias');
-    if (due || inSaved(path)) problems.add(`it should hold "${path}" in full, but does not.`);
-  }
-  return replaced;
 }

@@ -1,0 +1,36 @@
+"""Loads adapters that peftjs wrote into Hugging Face PEFT and compares logits. Called by index.ts.
+
+check.py WORK: WORK/cases.json lists {name, base, class, adapter, inputs, outputs}; prints one JSON line.
+"""
+import json, sys, warnings
+
+import peft, torch, transformers
+from safetensors.torch import load_file
+
+warnings.simplefilter("error", UserWarning)  # PEFT only warns when tensors of the file find no place
+transformers.logging.set_verbosity_error()
+results = []
+for case in json.load(open(f"{sys.argv[1]}/cases.json")):
+    options = {"num_labels": case["labels"]} if case["labels"] else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        base = getattr(transformers, case["class"]).from_pretrained(case["base"], dtype=torch.float32, attn_implementation="eager", **options).eval()
+    inputs = load_file(case["inputs"])
+    ours = load_file(case["outputs"])["logits"]
+    model = peft.PeftModel.from_pretrained(base, case["adapter"]).eval()
+    with torch.no_grad():
+        theirs = model(**inputs).logits
+        with model.disable_adapter():
+            plain = model(**inputs).logits
+    merged = model.merge_and_unload()
+    with torch.no_grad():
+        folded = merged(**inputs).logits
+    scale = theirs.abs().max().item()
+    results.append({
+        "name": case["name"],
+        "maxAbs": (theirs - ours).abs().max().item(),
+        "relToMax": (theirs - ours).abs().max().item() / scale,
+        "mergedRelToMax": (folded - ours).abs().max().item() / scale,
+        "adapterChanges": (theirs - plain).abs().max().item(),
+    })
+print(json.dumps({"peft": peft.__version__, "torch": torch.__version__, "transformers": transformers.__version__, "results": results}))
