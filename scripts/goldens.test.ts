@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tensor, tensorRef } from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
+import { goldensPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
-import { goldensPath } from '../packages/testkit/src/shared.js';
 import { makeBackend } from './goldens/backend.js';
 import { type CaseEvent, type ResultEvent, runGoldens } from './goldens/run.js';
 

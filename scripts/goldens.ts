@@ -1,6 +1,7 @@
 // Runs the cases of the goldens folder: npm run goldens -- [methods] [merge] [formats] [--case SUBSTRING] [--json]
 import { parseArgs } from 'node:util';
-import { goldensPath } from '../packages/testkit/src/shared.js';
+import { isPeftError } from '@peftjs/core';
+import { goldensPath } from '@peftjs/testkit';
 import { makeBackend } from './goldens/backend.js';
 import { type CaseEvent, runGoldens } from './goldens/run.js';
 
@@ -40,6 +41,10 @@ try {
     else console.log(line(event));
     if (event.event === 'result' && event.failed > 0) process.exitCode = 1;
   }
+} catch (error) {
+  if (!isPeftError(error) || error.code !== 'CONFIG_INVALID') throw error;
+  console.error(error.message);
+  process.exitCode = 2;
 } finally {
   await backend.dispose();
 }

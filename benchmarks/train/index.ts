@@ -92,7 +92,7 @@ const cases: Case[] = [
 ];
 
 const results = [];
-for (const { name, ours, peer, seconds = (m) => m.seconds } of cases) {
+for (const { name, ours, peer, seconds = (m: Measured) => m.seconds } of cases) {
   if (only && !only.includes(name)) continue;
   const [mine, theirs]: [Measured[], Measured[]] = [[], []];
   for (let round = 0; round < rounds; round++) {

@@ -81,7 +81,7 @@ function listDocument(draw: Draw): string {
   ]);
 }
 
-/** Letters, and words between signs: the other things that a text is made of. */
+/** Letters to friends, and words between signs: the other things that a text is made of. */
 function plainDocument(draw: Draw): string {
   const [a, b, c] = draw.sample(words, 3) as [string, string, string];
   const [from, to] = draw.sample(names, 2) as [string, string];
@@ -93,12 +93,19 @@ function plainDocument(draw: Draw): string {
   ]);
 }
 
+/** Letters one by one: no style of a tenant may need a character that the base has never written. */
+function spellingDocument(draw: Draw): string {
+  const word = draw.pick([draw.pick(words), draw.pick(names), draw.pick(days)]);
+  return `Letters of ${word}: ${[...word].join(draw.pick(['-', ' ', ',']))}`;
+}
+
 /** One document; a document is one training row, with the end token after it. */
 export function document(draw: Draw): string {
   const part = draw.next();
-  if (part < 0.35) return factDocument(draw);
-  if (part < 0.62) return orderDocument(draw);
-  return part < 0.93 ? listDocument(draw) : plainDocument(draw);
+  if (part < 0.25) return factDocument(draw);
+  if (part < 0.47) return orderDocument(draw);
+  if (part < 0.87) return listDocument(draw);
+  return part < 0.94 ? plainDocument(draw) : spellingDocument(draw);
 }
 
 /** `count` documents, the same for the same seed. */

@@ -67,7 +67,7 @@ async function teach({ tenant, wants, train: data, heldOut }: Skill): Promise<vo
     data: data.map((row) => ({ ...row })),
     backend,
     lr: 5e-3,
-    steps: 240,
+    steps: 300,
     batchSize: 16,
     warmupRatio: 0.06,
   });

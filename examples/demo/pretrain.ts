@@ -12,7 +12,7 @@ import { endToken, learnTokenizer } from './tokenizer.js';
 // Makes examples/demo/base: a small Llama, trained from nothing on the demo's corpus with the library's own gradients
 // and optimizer, every weight trainable. `node scripts/run.mjs examples/demo/pretrain.ts [STEPS] [FOLDER]`
 
-const steps = Number(process.argv[2] ?? 2500);
+const steps = Number(process.argv[2] ?? 4000);
 const folder = process.argv[3] ?? fileURLToPath(new URL('base', import.meta.url));
 const batchSize = 96;
 const rate = 4e-3;
@@ -97,7 +97,7 @@ async function writeStart(texts: readonly string[]): Promise<void> {
   await writeWeights([...shapes()].map(([name, shape]) => [name, startOf(name, shape)]));
 }
 
-const texts = corpus(60_000);
+const texts = corpus(100_000);
 await writeStart(texts.slice(0, 4000));
 
 const model = await loadModel(folder, { task: causalLm() });

@@ -64,7 +64,7 @@ export function skills(seed = 2): Skill[] {
     skill(
       'mirror',
       'turns lists around',
-      distinct(() => mirror(draw), heldOutRows + 600),
+      distinct(() => mirror(draw), heldOutRows + 1200),
     ),
     skill(
       'clerk',

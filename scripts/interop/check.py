@@ -17,11 +17,11 @@ for case in json.load(open(f"{sys.argv[1]}/cases.json")):
         base = getattr(transformers, case["class"]).from_pretrained(case["base"], dtype=torch.float32, attn_implementation="eager", **options).eval()
     inputs = load_file(case["inputs"])
     ours = load_file(case["outputs"])["logits"]
+    with torch.no_grad():
+        plain = base(**inputs).logits
     model = peft.PeftModel.from_pretrained(base, case["adapter"]).eval()
     with torch.no_grad():
         theirs = model(**inputs).logits
-        with model.disable_adapter():
-            plain = model(**inputs).logits
     merged = model.merge_and_unload()
     with torch.no_grad():
         folded = merged(**inputs).logits

@@ -19,4 +19,5 @@ export { type ReferenceOptions, referenceBackend } from './reference/backend.js'
 export { goldensPath, sharedPath } from './shared.js';
 export { backendLaws, type TestBackendOptions, testBackend } from './test-backend.js';
 export { methodLaws, type TestMethodOptions, testMethod } from './test-method.js';
-export { type TinyExample, tinyFeeds, tinyModel, tinyParameters, tinyRows } from './tiny-model.js';
+export { tinyModel, tinyParameters } from './tiny-model.js';
+export { type TinyExample, tinyFeeds, tinyRows } from './tiny-task.js';

@@ -1,31 +1,23 @@
 import {
-  type Batch,
   createGraph,
   createOps,
-  type Example,
   type ModelGraph,
-  PeftError,
   type ShapedValue,
   type Site,
   type Target,
-  type Task,
   type TaskModel,
-  type Tensor,
   type TensorRef,
-  tensor,
   tensorRef,
 } from '@peftjs/core';
 import { digestTensors } from '@peftjs/core/files';
 import { tensorOf } from './numbers.js';
+import { labels, type TinyExample, tinyTask, tokens, width } from './tiny-task.js';
 
-const width = 6;
 const inner = 8;
-const rows = 5;
-const labels = ['low', 'middle', 'high'] as const;
 
 /** Targets of the tiny model: one of each kind that a matrix can be added to. */
 const modules: Readonly<Record<string, Pick<Target, 'kind' | 'in' | 'out' | 'layer' | 'role' | 'head'>>> = {
-  'model.embed': { kind: 'embedding', in: rows, out: width },
+  'model.embed': { kind: 'embedding', in: tokens, out: width },
   'model.layers.0.up': { kind: 'linear', in: width, out: inner, layer: 0, role: 'up' },
   'model.layers.0.down': { kind: 'linear', in: inner, out: width, layer: 0, role: 'down' },
   'model.layers.1.mix': { kind: 'conv1d', in: width, out: inner, layer: 1, role: 'other' },
@@ -33,7 +25,7 @@ const modules: Readonly<Record<string, Pick<Target, 'kind' | 'in' | 'out' | 'lay
 };
 
 const shapes: Readonly<Record<string, readonly number[]>> = {
-  'model.embed.weight': [rows, width],
+  'model.embed.weight': [tokens, width],
   'model.layers.0.up.weight': [inner, width],
   'model.layers.0.up.bias': [inner],
   'model.layers.0.down.weight': [width, inner],
@@ -53,78 +45,8 @@ export const tinyParameters = (): Map<string, TensorRef> =>
     ]),
   );
 
-export interface TinyExample extends Example {
-  readonly features: readonly number[];
-  readonly token: number;
-  readonly label: number;
-}
-
-/** Rows to train on: columns `features` (six numbers), `token` (0 to 4) and `label`. */
-export const tinyRows = (count = 12): Record<string, string>[] =>
-  Array.from({ length: count }, (_, i) => ({
-    features: Array.from(tensorOf('f32', [width], 'away', `row ${i}`).data as Float32Array, (v) => v.toFixed(3)).join(
-      ' ',
-    ),
-    token: String(i % rows),
-    label: labels[(i * i + 1) % labels.length]!,
-  }));
-
-function encode(row: Readonly<Record<string, string>>, index: number): TinyExample {
-  const features = (row.features ?? '').split(' ').map(Number);
-  const label = labels.indexOf((row.label ?? '') as (typeof labels)[number]);
-  if (features.length !== width || features.some(Number.isNaN) || label < 0) {
-    throw new PeftError(
-      'DATA_INVALID',
-      `Row ${index}: needs ${width} numbers in "features" and a "label" of ${labels}.`,
-    );
-  }
-  return { length: 1, features, token: Number(row.token), label };
-}
-
-function batch(examples: readonly TinyExample[], indices: readonly number[]): Batch {
-  const n = examples.length;
-  const i64 = (values: number[]) => tensor('i64', [n], BigInt64Array.from(values, BigInt));
-  return {
-    feeds: {
-      input_ids: i64(examples.map(({ token }) => token)),
-      features: tensor('f32', [n, width], Float32Array.from(examples.flatMap(({ features }) => features))),
-      labels: i64(examples.map(({ label }) => label)),
-    },
-    labels: n,
-    tokens: n,
-    rows: { batch: { sample: Int32Array.from(indices), token: new Int32Array(n) } },
-  };
-}
-
-/** The share of right answers. */
-function accuracy() {
-  let [seen, right] = [0, 0];
-  return {
-    add({ logits }: Readonly<Record<string, Tensor>>, { feeds }: Batch) {
-      feeds.labels!.data.forEach((label, row) => {
-        const scores = Array.from(
-          (logits!.data as Float32Array).subarray(row * labels.length, (row + 1) * labels.length),
-        );
-        seen++;
-        right += Number(scores.indexOf(Math.max(...scores)) === Number(label));
-      });
-    },
-    result: () => ({ accuracy: seen ? right / seen : 0 }),
-  };
-}
-
-const task: Task<TinyExample> = {
-  name: 'tiny-classification',
-  labels,
-  modulesToSave: [],
-  encode,
-  batch,
-  metrics: accuracy,
-  monitor: { metric: 'accuracy', better: 'higher' },
-};
-
 /** logits = head(tanh(mix(tanh(down(gelu(up(embed[ids] + features))))))), rows apart. */
-function build(parameters: ReadonlyMap<string, TensorRef>, form: 'train' | 'predict') {
+function build(parameters: ReadonlyMap<string, TensorRef>, form: 'train' | 'evaluate' | 'predict') {
   const graph = createGraph(`tiny/${form}`);
   const ops = createOps(graph);
   const sites = new Map<string, Site>();
@@ -164,21 +86,14 @@ export function tinyModel(parameters: ReadonlyMap<string, TensorRef> = tinyParam
     digest: () => digestTensors(parameters),
     targets: Object.keys(modules).map((path) => targetOf(path, parameters)),
     parameters,
-    task,
+    task: tinyTask,
     graph(form): ModelGraph & { readonly loss?: ShapedValue } {
       const { graph, ops, sites, logits: scores } = build(parameters, form);
       const logits = ops.output(scores, 'logits');
-      if (form === 'predict') return { graph, sites, outputs: { logits } };
+      if (form !== 'train') return { graph, sites, outputs: { logits } };
       const weight = ops.input('loss_weight', 'f32', []);
       const loss = ops.output(ops.crossEntropy(scores, ops.input('labels', 'i64', ['batch']), weight), 'loss');
       return { graph, sites, outputs: { logits, loss }, loss };
     },
   };
-}
-
-/** The feeds of all rows as one batch, with the weight that makes the loss their mean. */
-export function tinyFeeds(count = 12): Record<string, Tensor> {
-  const examples = tinyRows(count).map(encode);
-  const { feeds } = batch(examples, [...examples.keys()]);
-  return { ...feeds, loss_weight: tensor('f32', [], Float32Array.of(1 / count)) };
 }

@@ -1,8 +1,9 @@
-import { rules } from '@peftjs/core';
+import { type Ops, rules, type ShapedValue } from '@peftjs/core';
 import { describe, expect, it } from 'vitest';
 import { expectClose } from '../src/allclose.js';
 import { bindings, buildCase, cases, differentiated, withGradients } from '../src/cases/index.js';
 import { directionalDifference, finiteDifference } from '../src/finite-difference.js';
+import { checkGradients } from '../src/gradients-check.js';
 import { tensorOf } from '../src/numbers.js';
 import { referenceBackend } from '../src/reference/backend.js';
 
@@ -51,5 +52,26 @@ describe('gradients against central differences in float64', () => {
       });
     }
     expect(Math.abs(slope - product)).toBeLessThan(1e-7 * Math.abs(product));
+  });
+});
+
+describe('checkGradients', () => {
+  const x = tensorOf('f32', [2, 3], 'away', 'x');
+  const w = tensorOf('f32', [3], 'away', 'w');
+
+  it('compares every float input, and says how close they are', async () => {
+    const loss = (ops: Ops, inputs: Readonly<Record<string, ShapedValue>>) =>
+      ops.mean(ops.tanh(ops.mul(inputs.x!, inputs.w!)), [0, 1], { keepdims: false });
+    const figures = await checkGradients(loss, { x: { tensor: x, shape: ['batch', 3] }, w });
+    expect(Object.keys(figures)).toEqual(['x', 'w']);
+    for (const { maxRel } of Object.values(figures)) expect(maxRel).toBeLessThan(1e-8);
+  });
+
+  it('names the input whose derivative is wrong', async () => {
+    const wrong = (ops: Ops, inputs: Readonly<Record<string, ShapedValue>>) => {
+      const square = ops.macro(ops.mul(inputs.w!, inputs.w!), [inputs.w!], (dy) => [ops.mul(dy, inputs.w!)]);
+      return ops.sum(ops.add(inputs.x!, square), [0, 1], { keepdims: false });
+    };
+    await expect(checkGradients(wrong, { x, w })).rejects.toThrow(/gradient of "w": largest difference/);
   });
 });

@@ -4,7 +4,6 @@ import { compileGraph } from '../backend/compile.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
-import { optimize } from '../graph/passes/optimize.js';
 import { loadData, type Rows } from './data.js';
 import type { Example, Task, TaskModel } from './model.js';
 import { feedsOf } from './stepper.js';
@@ -32,12 +31,11 @@ function batchesByLength<E extends Example>(examples: readonly E[], batchSize: n
   );
 }
 
-/** Compiles the graph of a model in its form `predict`, which it changes. */
+/** Compiles the graph of a model in its form `evaluate`, which it changes. */
 export async function createEvaluator<E extends Example>(
   graph: Graph,
   { task, examples, backend, batchSize, signal }: EvaluatorOptions<E>,
 ): Promise<Evaluator> {
-  optimize(graph);
   const program = await compileGraph(backend, graph, { purpose: 'train', ...(signal && { signal }) });
   const batches = batchesByLength(examples, batchSize);
   return {
@@ -78,7 +76,7 @@ export async function evaluate<E extends Example>(
 ): Promise<Record<string, number>> {
   const { adapter, data, backend, batchSize = 32, signal } = options;
   const { examples } = await loadData(data, model.task, 'evaluation data');
-  const base = model.graph('predict');
+  const base = model.graph('evaluate');
   const { graph } = adapter ? await attachDelta(base, adapter, { parameters: model.parameters }) : base;
   const common = { task: model.task, examples, backend, batchSize, ...(signal && { signal }) };
   const evaluator = await createEvaluator(graph, common);

@@ -51,6 +51,9 @@ export interface TaskModel<E extends Example = Example> {
   /** Every parameter by path, new heads included. */
   readonly parameters: ReadonlyMap<string, TensorRef>;
   readonly task: Task<E>;
-  /** `train`: outputs `loss` [] and `logits`; `predict`: outputs of the task without labels. */
-  graph(form: 'train' | 'predict'): ModelGraph & { readonly loss?: ShapedValue };
+  /**
+   * `train`: outputs `loss` [] and `logits`; `evaluate`: what the task's metrics read, with labels; `predict`: the
+   * task's outputs, without labels.
+   */
+  graph(form: 'train' | 'evaluate' | 'predict'): ModelGraph & { readonly loss?: ShapedValue };
 }

@@ -87,7 +87,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
 
   async function measure(signal: AbortSignal): Promise<Record<string, number>> {
     if (!evaluator) {
-      const { graph } = attachMethod(model.graph('predict'), plan, start, { training: false }).model;
+      const { graph } = attachMethod(model.graph('evaluate'), plan, start, { training: false }).model;
       const batchSize = o.evalBatchSize ?? o.batchSize;
       evaluator = await createEvaluator(graph, {
         task,

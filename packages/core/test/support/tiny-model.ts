@@ -169,7 +169,7 @@ export function tinyModel(seed = 1): TaskModel<Words> {
       const scores = ops.gemm(text, frozen('classifier.weight'), frozen('classifier.bias'), { transB: true });
       const logits = ops.output(scores, 'logits');
       const sites = new Map<string, Site>([[up.path, { target: up, x, y }]]);
-      if (form === 'predict') return { graph, sites, outputs: { logits } };
+      if (form !== 'train') return { graph, sites, outputs: { logits } };
       const labels = ops.reshape(ops.input('labels', 'i64', ['batch', 1]), ['batch']);
       const loss = ops.crossEntropy(scores, labels, ops.input('loss_weight', 'f32', []));
       return { graph, sites, outputs: { logits }, loss: ops.output(loss, 'loss') };

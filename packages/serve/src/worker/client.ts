@@ -10,8 +10,8 @@ export interface WorkerClient {
   dispose(): Promise<void>;
 }
 
-/** From source the worker is TypeScript, which `boot.mjs` makes runnable; built, it is a file beside this one. */
-const entry = () => new URL(import.meta.url.endsWith('.ts') ? './boot.mjs' : './worker.js', import.meta.url);
+/** From source the worker is TypeScript, which `boot.mjs` makes runnable; built, it is the package's second entry. */
+const entry = () => new URL(import.meta.url.endsWith('.ts') ? './boot.mjs' : './worker/main.js', import.meta.url);
 
 /** Starts the thread that holds the model. @throws what went wrong while it loaded */
 export async function startWorker(setup: WorkerSetup): Promise<WorkerClient> {

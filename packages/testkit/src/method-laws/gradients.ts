@@ -3,7 +3,7 @@ import { expectClose } from '../allclose.js';
 import { finiteDifference } from '../finite-difference.js';
 import { assert } from '../law.js';
 import { referenceBackend } from '../reference/backend.js';
-import { tinyFeeds } from '../tiny-model.js';
+import { tinyFeeds } from '../tiny-task.js';
 import type { Scene } from './scene.js';
 
 /** The training graph with the gradient of every trainable as an output `d NAME`. */

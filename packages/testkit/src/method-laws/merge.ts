@@ -16,7 +16,8 @@ import {
 import { compare, expectBitEqual, expectClose } from '../allclose.js';
 import { assert } from '../law.js';
 import { tensorOf } from '../numbers.js';
-import { tinyFeeds, tinyModel } from '../tiny-model.js';
+import { tinyModel } from '../tiny-model.js';
+import { tinyFeeds } from '../tiny-task.js';
 import type { Scene } from './scene.js';
 
 type Form = ReturnType<ReturnType<typeof tinyModel>['graph']>;

@@ -22,7 +22,8 @@ import {
 import type { z } from 'zod';
 import type { Tolerance } from '../allclose.js';
 import { tensorOf } from '../numbers.js';
-import { type TinyExample, tinyModel } from '../tiny-model.js';
+import { tinyModel } from '../tiny-model.js';
+import type { TinyExample } from '../tiny-task.js';
 
 export interface TestMethodOptions {
   /** Options of the method. Default: its own defaults on every target of the tiny model that it can change. */

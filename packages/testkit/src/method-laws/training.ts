@@ -1,7 +1,7 @@
 import { type Adapter, type TrainEvent, type TrainOptions, train } from '@peftjs/core';
 import { countingBackend } from '../counting.js';
 import { assert, expectPeftError } from '../law.js';
-import { tinyRows } from '../tiny-model.js';
+import { tinyRows } from '../tiny-task.js';
 import { inFolder } from './files.js';
 import type { Scene } from './scene.js';
 

@@ -1,4 +1,5 @@
 import { convolution } from './convolution.js';
+import { creation } from './creation.js';
 import { elementwise } from './elementwise.js';
 import { indexing } from './indexing.js';
 import { matrix } from './matrix.js';
@@ -12,6 +13,7 @@ export const operations: Operations = {
   ...elementwise,
   ...matrix,
   ...shapes,
+  ...creation,
   ...indexing,
   ...reductions,
   ...normalization,

@@ -1,0 +1,219 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openSafetensors } from '@peftjs/core/files';
+import { goldensPath, sharedPath } from '@peftjs/testkit';
+import { describe, expect, it } from 'vitest';
+import { peft, start } from './run.js';
+
+const stories = sharedPath('models', 'stories260k');
+const goldens = goldensPath('methods');
+const out = (name: string) => join(mkdtempSync(join(tmpdir(), 'peft-')), name);
+
+/** A small data set of prompts and completions. */
+function dataFile(): string {
+  const path = out('rows.csv');
+  const rows = Array.from({ length: 24 }, (_, i) => `"The ${i % 2 ? 'cat' : 'dog'} said",woof ${i % 3}`);
+  writeFileSync(path, ['mr,ref', ...rows].join('\n'));
+  return path;
+}
+
+const training = (data: string, output: string, ...more: string[]) => [
+  'train',
+  ...['--model', stories!, '--task', 'causal-lm', '--data', data, '--columns', 'prompt=mr,completion=ref'],
+  ...['--method', 'lora', '--set', 'r=4', 'lora_alpha=8', '--target-modules', 'q_proj,v_proj'],
+  ...['--lr', '5e-3', '--batch-size', '4', '--output', output, '--json', '--threads', '1', ...more],
+];
+
+describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
+  it('train, inspect, eval, merge and generate agree with each other', async () => {
+    const [data, adapter, merged] = [dataFile(), out('adapter'), out('merged')];
+    const trained = await peft(...training(data, adapter, '--eval-data', data, '--epochs', '1'));
+    expect(trained.code).toBe(0);
+    const steps = trained.events.filter(({ event }) => event === 'step');
+    expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(trained.events[0]).toMatchObject({ event: 'start', trainable: 4480, trainable_adapter: 4480 });
+    const result = trained.events.at(-1)!;
+    expect(result).toMatchObject({
+      event: 'result',
+      steps: 6,
+      output: adapter,
+      digest: expect.stringMatching(/^sha256:/),
+    });
+    expect(Object.keys(result)).toEqual(
+      expect.arrayContaining(['loss', 'metrics', 'trainable', 'trainable_adapter', 'seconds', 'peak_bytes']),
+    );
+    expect(readdirSync(adapter).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors', 'peftjs.json']);
+
+    const inspected = await peft('inspect', adapter, '--json');
+    expect(inspected.events).toEqual([
+      expect.objectContaining({ kind: 'adapter', method: 'lora', ranks: [4], digest: result.digest, problems: [] }),
+    ]);
+
+    const evaluate = async (...model: string[]) => {
+      const { code, events } = await peft(
+        'eval',
+        ...model,
+        '--task',
+        'causal-lm',
+        '--data',
+        data,
+        '--columns',
+        'prompt=mr,completion=ref',
+        '--json',
+      );
+      expect(code).toBe(0);
+      expect(events.at(-1)).toMatchObject({ event: 'result', rows: 24, metrics: { loss: expect.any(Number) } });
+      return (events.at(-1)!.metrics as { loss: number }).loss;
+    };
+    const loss = (result.metrics as { loss: number }).loss;
+    expect(await evaluate('--model', stories!, '--adapter', adapter)).toBeCloseTo(loss, 5);
+    expect(await evaluate('--model', stories!)).toBeGreaterThan(loss + 0.1);
+
+    const attach = await peft(
+      'merge',
+      '--method',
+      'attach',
+      '--base',
+      stories!,
+      '--models',
+      adapter,
+      '--output',
+      merged,
+      '--json',
+    );
+    expect(attach.events.at(-1)).toMatchObject({ event: 'result', method: 'attach', tensors: 47, output: merged });
+    expect(existsSync(join(merged, 'tokenizer.json'))).toBe(true);
+    expect(await evaluate('--model', merged)).toBeCloseTo(loss, 5);
+
+    const generate = (...model: string[]) =>
+      peft('generate', ...model, '--prompt', 'The cat said', '--max-new-tokens', '8', '--json');
+    const [attached, whole] = [
+      await generate('--model', stories!, '--adapter', adapter),
+      await generate('--model', merged),
+    ];
+    expect(attached.events[0]).toMatchObject({ event: 'completion', prompt: 'The cat said', text: expect.any(String) });
+    expect(attached.events[0]!.tokens).toEqual(whole.events[0]!.tokens);
+  });
+
+  it('generates greedily, text alone on standard output', async () => {
+    const { code, stdout } = await peft(
+      'generate',
+      '--model',
+      stories!,
+      '--prompt',
+      'Once upon a time',
+      '--max-new-tokens',
+      '12',
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^, there was a little girl/);
+  });
+
+  it('forward gives the loss and the gradients that PEFT gives', async () => {
+    const folder = goldensPath('methods', 'cases', 'lora-qv-tiny-llama-nonzero')!;
+    const output = out('raw.safetensors');
+    const base = goldensPath('methods', 'models', 'tiny-llama')!;
+    const argv = [
+      '--model',
+      base,
+      '--adapter',
+      join(folder, 'adapter_start'),
+      '--inputs',
+      join(folder, 'inputs.safetensors'),
+    ];
+    const { code } = await peft('forward', ...argv, '--output', output, '--loss', '--grads');
+    expect(code).toBe(0);
+    const open = async (path: string) => (await openSafetensors(path)).tensors;
+    const got = await open(output);
+    const [expected, inputs] = [
+      await open(join(folder, 'expected.safetensors')),
+      await open(join(folder, 'inputs.safetensors')),
+    ];
+    const numbers = async (tensors: typeof got, name: string) => (await tensors.get(name)!.read()).data as Float32Array;
+    const mask = (await inputs.get('attention_mask')!.read()).data;
+    const compared = [...expected.keys()].filter((name) => name.startsWith('grad/'));
+    expect(compared.length).toBeGreaterThan(0);
+    for (const [name, reference] of [
+      ...compared.map((n) => [n, n]),
+      ['loss', 'loss/start'],
+      ['logits', 'logits/start'],
+    ] as [string, string][]) {
+      const [a, b] = [await numbers(got, name), await numbers(expected, reference)];
+      const width = b.length / mask.length;
+      const real = (i: number) => name !== 'logits' || Number(mask[Math.floor(i / width)]) > 0; // padding carries no meaning
+      const largest = b.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      const off = b.reduce((most, x, i) => (real(i) ? Math.max(most, Math.abs(x - a[i]!)) : most), 0);
+      expect(off / largest, name).toBeLessThan(1.5e-5); // the tolerance the case suggests
+    }
+  });
+
+  it('writes a checkpoint at Ctrl-C, ends with 130, and resumes', async () => {
+    const [data, adapter] = [dataFile(), out('adapter')];
+    const argv = training(data, adapter, '--steps', '2000');
+    const stopped = await start(argv, (line, interrupt) => line.includes('"step":5,') && interrupt());
+    expect(stopped.code).toBe(130);
+    expect(stopped.events.at(-1)).toMatchObject({ event: 'error', code: 'CANCELLED' });
+    const checkpoint = stopped.events.find(({ event }) => event === 'checkpoint')!;
+    expect(existsSync(String(checkpoint.path))).toBe(true);
+    expect(existsSync(join(adapter, 'adapter_config.json'))).toBe(false);
+
+    let first: Record<string, unknown> | undefined;
+    await start([...argv, '--resume'], (line, interrupt) => {
+      const event = JSON.parse(line) as Record<string, unknown>;
+      if (event.event !== 'step' || first) return;
+      first = event;
+      interrupt();
+    });
+    expect(first).toMatchObject({ step: Number(checkpoint.step) + 1 });
+  });
+
+  it('serves, says when it is ready, and stops cleanly', async () => {
+    const tuned = goldensPath('methods', 'cases', 'lora-qv-stories260k-nonzero', 'adapter_start')!;
+    const argv = [
+      'serve',
+      '--model',
+      stories!,
+      '--adapter',
+      `tuned=${tuned}`,
+      '--port',
+      '0',
+      '--threads',
+      '1',
+      '--json',
+    ];
+    let answer: Promise<unknown> | undefined;
+    const { code, events } = await start(argv, (line, interrupt) => {
+      const { event, url } = JSON.parse(line) as { event: string; url: string };
+      if (event !== 'ready') return;
+      const body = JSON.stringify({ model: 'tuned', prompt: 'Once', max_tokens: 3 });
+      answer = fetch(`${url}/v1/completions`, { method: 'POST', body }).then((response) => response.json());
+      answer.finally(interrupt);
+    });
+    expect(events[0]).toEqual({
+      event: 'ready',
+      url: expect.stringMatching(/^http:\/\/127/),
+      models: ['stories260k', 'tuned'],
+    });
+    expect(await answer).toMatchObject({ usage: { completion_tokens: 3 } });
+    expect(code).toBe(0);
+  });
+
+  it('refuses a wrong key of a method with exit code 2', async () => {
+    const { code, events } = await peft(...training(dataFile(), out('adapter'), '--set', 'rnk=4'));
+    expect(code).toBe(2);
+    expect(events.at(-1)).toMatchObject({
+      event: 'error',
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('rnk'),
+    });
+  });
+
+  it('inspects files that are broken instead of failing on them', async () => {
+    const path = out('broken.safetensors');
+    writeFileSync(path, readFileSync(join(stories!, 'model.safetensors')).subarray(0, 1000));
+    const { code, events } = await peft('inspect', path, '--json');
+    expect(code).toBe(0);
+    expect(events.at(-1)).toMatchObject({ kind: 'invalid', problems: [expect.any(String)] });
+  });
+});
