@@ -1,10 +1,12 @@
 // Builds and packs every public package as npm would publish it, and examines the tarballs: publint reads the manifest
-// against the files, attw resolves the types as each kind of consumer does, and every entry is imported as installed.
+// against the files, attw resolves the types as each kind of consumer does, every entry is imported and every README runs as
+// installed.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packages, report, root } from './packages.mjs';
+import { runBlock } from './readme.mjs';
 
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 const shell = process.platform === 'win32';
@@ -66,6 +68,10 @@ try {
       const output = failure(process.execPath, ['--input-type=module', '-e', `await ${how}`], folder);
       if (output) problems.push(`${entry} cannot be imported\n${output}`);
     }
+  }
+  for (const { folder: name } of examined) {
+    const problem = runBlock(name, join(folder, 'readme'));
+    if (problem) problems.push(`as installed, ${problem}`);
   }
 } catch (error) {
   problems.push(error.stderr?.trim() || error.message);

@@ -158,7 +158,9 @@ export async function adapterGradients(run: RawRun): Promise<ReadonlyMap<string,
     );
   const { parameters, targets } = model;
   const { kept, bases } = replacements(adapter!);
-  const modulesToSave = [...new Set([...kept.keys()].map((path) => path.slice(0, path.lastIndexOf('.'))))];
+  // A bias alone is trained through the configuration's `bias`, not as a module.
+  const whole = [...kept.keys()].filter((path) => !path.endsWith('.bias'));
+  const modulesToSave = [...new Set(whole.map((path) => path.slice(0, path.lastIndexOf('.'))))];
   const bound = plugins.bind(method.name, method.config as Record<string, unknown>);
   const plan = bindMethod(bound, { targets, parameters, modulesToSave });
   const start = await resumeTensors(plan, { ...adapter!, replaced: kept }, { seed: 0, parameters });

@@ -1,4 +1,5 @@
-export { createEngine, type EngineOptions } from './engine/engine.js';
+export { createEngine } from './engine/engine.js';
+export type { EngineOptions } from './engine/options.js';
 export type { BatchInfo } from './engine/scheduler.js';
 export type {
   AdapterInfo,

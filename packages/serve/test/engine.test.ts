@@ -215,19 +215,28 @@ describe.skipIf(!methods)('classification over tiny-bert (goldens)', () => {
   });
 });
 
-/** A random adapter of rank 2 on the query of every layer. */
-async function randomAdapter(targets: readonly Target[], seed: number): Promise<Adapter> {
+/** A random adapter of rank 2 on the query of every layer, with a head of its own when it has labels. */
+async function randomAdapter(targets: readonly Target[], seed: number, labels = 0): Promise<Adapter> {
   const queries = targets.filter(({ role }) => role === 'query');
   const random = createRandom(seed);
+  const normal = (shape: number[], ...name: string[]) => tensorRef(random.fork(...name).normal(shape, 0, 0.05));
   const params = new Map(
     queries.map(({ path, in: n, out }) => {
-      const a = tensorRef(random.fork(path, 'a').normal([2, n], 0, 0.05));
-      const b = tensorRef(random.fork(path, 'b').normal([out, 2], 0, 0.05));
-      return [`${path}.weight`, [lowRankTerm({ a, b }, { scale: 2 })]] as const;
+      const factors = { a: normal([2, n], path, 'a'), b: normal([out, 2], path, 'b') };
+      return [`${path}.weight`, [lowRankTerm(factors, { scale: 2 })]] as const;
     }),
   );
   const shape = new Map(queries.map(({ path, in: n, out }) => [`${path}.weight`, [out, n]]));
-  const content = { delta: { shape, params }, replaced: new Map() };
+  const head = targets.find((target) => target.head);
+  const replaced = new Map(
+    labels > 0 && head
+      ? [
+          [`${head.path}.weight`, normal([labels, head.in], 'head')],
+          [`${head.path}.bias`, normal([labels], 'bias')],
+        ]
+      : [],
+  );
+  const content = { delta: { shape, params }, replaced };
   return { ...content, digest: await contentDigest(content) };
 }
 
@@ -252,6 +261,31 @@ describe.skipIf(!miniLm)('embeddings over all-MiniLM-L6-v2', () => {
     }
     expect(largestDifference(plain.vectors[0]!, mixed[2]!.vectors[0]!)).toBeLessThan(2e-6); // as above
     expect(largestDifference(mixed[0]!.vectors[0]!, mixed[1]!.vectors[0]!)).toBeGreaterThan(1e-3);
+    await engine.dispose();
+  });
+});
+
+describe.skipIf(!miniLm)('classification over a base without a head', () => {
+  it('serves heads of different widths in one batch', async () => {
+    const { targets } = await loadModel(miniLm!, { task: sequenceClassification({ labels: ['0', '1'] }) });
+    const engine = await createEngine({ model: miniLm!, task: 'classify', slots: { adapters: 3 } });
+    const classify = (adapter?: string) => engine.classify(['a small cat'], adapter === undefined ? {} : { adapter });
+    await expect(classify()).rejects.toMatchObject({ code: 'ADAPTER_UNKNOWN' });
+    const headless = engine.adapters.put('headless', await randomAdapter(targets, 0));
+    await expect(headless).rejects.toMatchObject({
+      code: 'ADAPTER_MISMATCH',
+      message: expect.stringContaining('classifier'),
+    });
+
+    await engine.adapters.put('two', await randomAdapter(targets, 1, 2));
+    const before = await classify('two');
+    await engine.adapters.put('six', await randomAdapter(targets, 2, 6)); // wider: what is resident has to move
+    const [two, six] = await Promise.all([classify('two'), classify('six')]);
+    expect(two.batch).toEqual({ rows: 2, adapters: 2 });
+    const scores = [before, two, six].map(({ results }) => Object.values(results[0]!.scores));
+    expect(scores.map(({ length }) => length)).toEqual([2, 2, 6]);
+    expect(largestDifference(scores[0]!, scores[1]!)).toBeLessThan(1e-6);
+    for (const p of scores) expect(p.reduce((sum, x) => sum + x, 0)).toBeCloseTo(1, 6);
     await engine.dispose();
   });
 });

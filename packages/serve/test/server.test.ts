@@ -174,6 +174,31 @@ describe.skipIf(!stories || !goldens)('HTTP over stories260k', () => {
   });
 });
 
+describe.skipIf(!stories)('a server with little room', () => {
+  it('turns away with 429 what it cannot hold, and with 503 what comes while it stops', async () => {
+    const engine = await createEngine({ model: stories!, maxBatch: 1, maxWaiting: 1 });
+    const server = await createServer({ engine }).listen();
+    const body = JSON.stringify({ model: 'stories260k', prompt: 'Once', max_tokens: 60, temperature: 0 });
+    const ask = () => fetch(`${server.url}/v1/completions`, { method: 'POST', body });
+    const answers = await Promise.all(Array.from({ length: 6 }, ask));
+    const statuses = answers.map(({ status }) => status);
+    expect(new Set(statuses)).toEqual(new Set([200, 429]));
+    const busy = answers.find(({ status }) => status === 429)!;
+    expect(busy.headers.get('retry-after')).toBe('1');
+    expect(await busy.json()).toMatchObject({ error: { type: 'rate_limit_error', code: 'server_busy' } });
+
+    const last = ask();
+    await expect.poll(() => engine.state().running).toBe(1);
+    const drained = engine.drain();
+    expect((await ask()).status).toBe(503);
+    expect((await fetch(`${server.url}/health/ready`)).status).toBe(503);
+    await drained;
+    expect((await last).status).toBe(200);
+    await server.close();
+    await engine.dispose();
+  });
+});
+
 describe.skipIf(!sharedPath('models', 'all-MiniLM-L6-v2'))('HTTP over all-MiniLM-L6-v2', () => {
   it('embeds as float and as base64 the same', async () => {
     const engine = await createEngine({

@@ -43,11 +43,9 @@ export const bench = defineCommand({
         details: { names },
       });
     }
-    const env = { ...process.env, ...(o.threads === undefined ? {} : { PEFTJS_THREADS: String(o.threads) }) };
     const args = ['--import', 'tsx', '--conditions=@peftjs/source', join(folder, name, 'index.ts')];
     const child = spawn(process.execPath, args, {
       cwd: dirname(folder),
-      env,
       stdio: ['ignore', 'pipe', o.quiet ? 'ignore' : 'inherit'],
     });
     const stop = () => child.kill('SIGINT');

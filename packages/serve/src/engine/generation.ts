@@ -52,16 +52,22 @@ interface Progress {
   widest: BatchInfo;
 }
 
+/** Tokens of the prompt that the text of an answer is decoded after. */
+const CONTEXT = 8;
+
 /** Takes the scheduler's tokens: text, stop strings, limits. The returned function says whether the sequence goes on. */
 function receiver(
   { model }: GenerationParts,
   { stop = [], ignoreEnd = false }: GenerateOptions,
+  prompt: readonly number[],
   limit: number,
   progress: Progress,
   send: (event: TokenEvent) => void,
 ): Sequence['accept'] {
   const ends = new Set(ignoreEnd ? [] : model.config.eosIds);
-  const writer = createWriter(model.tokenizer?.stream(), stop);
+  const stream = model.tokenizer?.stream();
+  for (const id of prompt.slice(-CONTEXT)) stream?.push(id); // decoders treat the first token of a text differently
+  const writer = createWriter(stream, stop);
   return (token, batch) => {
     progress.tokens.push(token);
     const ended = ends.has(token);
@@ -107,7 +113,7 @@ async function* generate(
   const limit = Math.min(options.maxTokens ?? Number.POSITIVE_INFINITY, parts.maxTokens - prompt.length);
   const progress: Progress = { tokens: [], text: '', finish: 'length', widest: { rows: 0, adapters: 0 } };
   const events = createQueue<TokenEvent>();
-  const receive = receiver(parts, options, limit, progress, events.push);
+  const receive = receiver(parts, options, prompt, limit, progress, events.push);
   const cancelled = () => new PeftError('CANCELLED', 'The request was cancelled.', { cause: signal.reason });
   if (signal.aborted) throw cancelled();
 

@@ -3,7 +3,7 @@ import type { Model } from '@peftjs/models';
 import type { Reading } from './batcher.js';
 import type { Registered, Registry } from './registry.js';
 import type { BatchInfo, Scheduler } from './scheduler.js';
-import type { EngineEvent, Input, ReadOptions } from './types.js';
+import type { Classifications, EngineEvent, Input, ReadOptions } from './types.js';
 
 export interface ReadingParts {
   readonly model: Pick<Model, 'name' | 'task' | 'tokenizer'>;
@@ -89,10 +89,26 @@ export async function readTexts(
 }
 
 /** exp(xᵢ) / Σ exp(xⱼ) over the first `count` values. */
-export function softmax(logits: Float32Array, count: number): number[] {
+function softmax(logits: Float32Array, count: number): number[] {
   const x = Array.from(logits.subarray(0, count));
   const highest = Math.max(...x);
   const e = x.map((value) => Math.exp(value - highest));
   const total = e.reduce((sum, value) => sum + value, 0);
   return e.map((value) => value / total);
+}
+
+/** Labels of an answer: the adapter's names, numbers for a head of its own without names, else those of the base. */
+const labelsFor = (entry: Registered | undefined, base: readonly string[]): readonly string[] => {
+  const outputs = entry?.prepared.layout.heads[0]?.out;
+  return entry?.labels ?? (outputs === undefined ? base : Array.from({ length: outputs }, (_, i) => String(i)));
+};
+
+/** Logits as probabilities by label; heads narrower than the widest have trailing zeros, which are not theirs. */
+export function classificationsOf({ outputs, entry }: ReadResult, base: readonly string[]): Classifications['results'] {
+  const labels = labelsFor(entry, base);
+  return outputs.map((logits) => {
+    const p = softmax(logits, labels.length);
+    const scores = Object.fromEntries(labels.map((label, i) => [label, p[i]!]));
+    return { label: labels[p.indexOf(Math.max(...p))]!, scores };
+  });
 }

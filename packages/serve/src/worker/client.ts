@@ -35,6 +35,7 @@ export async function startWorker(setup: WorkerSetup): Promise<WorkerClient> {
   worker.on('message', (message: AnswerMessage) => {
     const call = open.get(message.id);
     open.delete(message.id);
+    if (open.size === 0) worker.unref(); // an idle engine does not keep a program from ending
     if ('error' in message) call?.reject(receiveError(message.error));
     else call?.resolve(message.answer);
   });
@@ -51,6 +52,7 @@ export async function startWorker(setup: WorkerSetup): Promise<WorkerClient> {
       if (ended) throw ended;
       const id = ++last;
       const answer = wait(id);
+      worker.ref();
       worker.postMessage({ id, name, ask } satisfies CallMessage, transfer);
       return answer as Promise<Answer<typeof name>>;
     },
