@@ -33,7 +33,11 @@ describe('the material of the demo', () => {
 
   it('reads its own texts back from tokens', () => {
     const tokenizer = createTokenizer(read('tokenizer.json') as never, read('tokenizer_config.json') as never);
-    for (const text of [...corpus(100), 'Ünïcode — 漢字 🦊', ...skills().map(({ heldOut }) => heldOut[0]!.completion)]) {
+    for (const text of [
+      ...corpus(100),
+      'Ünïcode — 漢字 🦊',
+      ...skills().map(({ heldOut }) => heldOut[0]!.completion),
+    ]) {
       expect(tokenizer.decode(tokenizer.encode(text).ids)).toBe(text);
     }
   });

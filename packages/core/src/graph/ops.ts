@@ -14,6 +14,7 @@ import { shapes } from './ops/shape.js';
 export function createOps(graph: Graph) {
   const b = createBuilder(graph);
   const parts = { ...elementwise(b), ...indexing(b), ...reductions(b), ...shapes(b) };
+  const products = matrix(b);
   return {
     graph,
     input: b.input,
@@ -25,9 +26,9 @@ export function createOps(graph: Graph) {
     scope: b.scope,
     node: b.node,
     extend: b.extend,
-    ...matrix(b),
+    ...products,
     ...parts,
-    ...network(b, parts),
+    ...network(b, parts, products),
   };
 }
 

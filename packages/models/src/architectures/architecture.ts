@@ -1,5 +1,6 @@
 import type { ShapedValue } from '@peftjs/core/graph';
 import type { RawConfig } from '../config.js';
+import type { LayerSize } from './balance.js';
 import type { Net } from './net.js';
 import type { Pooling } from './pooling.js';
 
@@ -45,6 +46,8 @@ export interface Architecture<C = unknown> {
   config(raw: RawConfig): C;
   readonly heads: Readonly<Record<string, Head<C>>>;
   cache?(config: C): CacheShape;
+  /** Size of one layer, which tells how to lay out batches. */
+  layerSize?(config: C): LayerSize;
   /** Parameters that are another one under a second name: alias -> source. */
   tied?(config: C): Readonly<Record<string, string>>;
   /** Other names that checkpoints have for a parameter. */

@@ -46,7 +46,7 @@ export function attention(
   const scores = (keys: ShapedValue, hide: ShapedValue) =>
     ops.add(unfold(ops.matmul(rows, ops.transpose(keys, [0, 1, 3, 2])), keys.shape[2]!), hide);
 
-  const context = past ? withPast(past, scores(k, bias)) : ops.matmul(fold(ops.softmax(scores(k, bias))), v);
+  const context = past ? withPast(past, scores(k, bias)) : ops.attend(fold(scores(k, bias)), v);
 
   function withPast(cached: Past, fresh: ShapedValue): ShapedValue {
     const p = ops.softmax(ops.concat([scores(cached.key, cached.bias), fresh], 3));

@@ -62,6 +62,11 @@ function encoderLayer(
 export const bert = defineArchitecture<BertConfig>({
   modelType: 'bert',
   bodyPrefix: 'bert.',
+  layerSize: ({ hiddenSize: d, heads, headDim, intermediateSize: inner }) => ({
+    heads,
+    headDim,
+    weights: d * (4 * d + 2 * inner),
+  }),
   tokenTypes: true,
   config: bertConfig,
   heads: {

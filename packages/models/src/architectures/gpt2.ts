@@ -71,5 +71,10 @@ export const gpt2 = defineArchitecture<Gpt2Config>({
   config: gpt2Config,
   heads: decoderHeads('transformer.', body),
   cache: cacheOf,
+  layerSize: ({ hiddenSize: d, heads, headDim, intermediateSize: inner }) => ({
+    heads,
+    headDim,
+    weights: d * (4 * d + 2 * inner),
+  }),
   tied: (c): Record<string, string> => (c.tiedHead ? { 'lm_head.weight': 'transformer.wte.weight' } : {}),
 });

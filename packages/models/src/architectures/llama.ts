@@ -95,6 +95,11 @@ const llamaLike = (modelType: string, family: { readonly qkvBias?: boolean }): A
     config: (raw) => llamaConfig(raw, family),
     heads: decoderHeads('model.', body),
     cache: cacheOf,
+    layerSize: ({ hiddenSize: d, heads, kvHeads, headDim, intermediateSize: inner }) => ({
+      heads,
+      headDim,
+      weights: d * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * inner),
+    }),
     tied: (c): Record<string, string> => (c.tiedHead ? { 'lm_head.weight': 'model.embed_tokens.weight' } : {}),
   });
 

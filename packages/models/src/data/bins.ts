@@ -44,9 +44,14 @@ function swapOnce(bins: number[][], sums: number[], lengths: readonly number[]):
 
 /**
  * Work of a grid of rows × length in units of one token's linear maps: attention adds its share in proportion to the
- * length, about as much as they take at 1024 tokens in encoders of width 384 and up.
+ * length, as much as they take at `attentionLength`.
  */
-const work = (rows: number, length: number) => rows * length * (1 + length / 1024);
+const work = ({ bins, length }: Grid, attentionLength: number) => bins.length * length * (1 + length / attentionLength);
+
+interface Grid {
+  readonly bins: Bins;
+  readonly length: number;
+}
 
 const longestOf = (bins: Bins, lengths: readonly number[]) => Math.max(0, ...bins.map((bin) => total(bin, lengths)));
 
@@ -54,20 +59,20 @@ const longestOf = (bins: Bins, lengths: readonly number[]) => Math.max(0, ...bin
 const mostInRow = 6;
 
 /** The layout with the least work: from n/6 rows to one sample a row (plain padding). */
-export function cheapestBins(lengths: readonly number[]): { bins: Bins; length: number } {
+export function cheapestBins(lengths: readonly number[], attentionLength = 1024): Grid {
   const n = lengths.length;
-  let best: { bins: Bins; length: number } = paddedBins(lengths);
+  let best: Grid = paddedBins(lengths);
   const step = Math.max(1, Math.floor(n / 64));
   for (let count = Math.ceil(n / mostInRow); count < n; count += step) {
     const bins = splitBins(lengths, count);
-    const length = longestOf(bins, lengths);
-    if (work(bins.length, length) < work(best.bins.length, best.length)) best = { bins, length };
+    const grid = { bins, length: longestOf(bins, lengths) };
+    if (work(grid, attentionLength) < work(best, attentionLength)) best = grid;
   }
   return best;
 }
 
 /** One sample a row, in the order given. */
-export const paddedBins = (lengths: readonly number[]): { bins: Bins; length: number } => ({
+export const paddedBins = (lengths: readonly number[]): Grid => ({
   bins: lengths.map((_, i) => [i]),
   length: Math.max(0, ...lengths),
 });

@@ -21,6 +21,8 @@ export interface PackOptions {
   /** `bins` puts several sequences into a row where that saves work; the numbers are the same. Default `bins`. */
   readonly layout?: Layout;
   readonly padId?: number;
+  /** Length at which attention takes as long as the linear maps; decides how full rows are. Default 1024. */
+  readonly attentionLength?: number;
   /** Leaves out `labels` when false. */
   readonly labels?: boolean;
 }
@@ -53,7 +55,7 @@ export function packBatch(
 ): Batch {
   const { layout = 'bins', padId = 0, labels: labelled = true } = options;
   const lengths = sequences.map(({ ids }) => ids.length);
-  const { bins, length } = layout === 'bins' ? cheapestBins(lengths) : paddedBins(lengths);
+  const { bins, length } = layout === 'bins' ? cheapestBins(lengths, options.attentionLength) : paddedBins(lengths);
   const reads = Math.max(1, ...bins.map((bin) => bin.reduce((n, i) => n + sequences[i]!.reads.length, 0)));
 
   const grid = [bins.length, length];

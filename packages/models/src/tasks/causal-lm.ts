@@ -7,6 +7,7 @@ import {
   lengthLimit,
   type ModelPieces,
   missingColumns,
+  packing,
   type Row,
   type TaskFactory,
   tokenizerOf,
@@ -32,6 +33,7 @@ export function causalLm(options: CausalLmOptions = {}): TaskFactory<TokenText> 
   return (pieces) => {
     headOf(pieces.architecture, 'causal-lm');
     const maxLength = lengthLimit(pieces, options.maxLength);
+    const layout = packing(pieces, options.layout);
     return {
       name: 'causal-lm',
       modulesToSave: [],
@@ -41,12 +43,7 @@ export function causalLm(options: CausalLmOptions = {}): TaskFactory<TokenText> 
       encode: (row, index) => encode(pieces, row, index, maxLength),
       batch(examples, indices, { labels: labelled = true } = {}) {
         const sequences = examples.map(labelled ? training : prompting);
-        const { padId } = pieces.config;
-        return packBatch(sequences, indices, {
-          labels: labelled,
-          ...(options.layout && { layout: options.layout }),
-          ...(padId !== undefined && { padId }),
-        });
+        return packBatch(sequences, indices, { ...layout, labels: labelled });
       },
       metrics: languageMetrics,
     };

@@ -4,7 +4,7 @@ import type { Pooling } from '../architectures/pooling.js';
 import { type Layout, packBatch } from '../data/pack.js';
 import { readJson, readJsonValue } from '../directory.js';
 import { rowOf, rowsBySample } from './likelihood.js';
-import { headOf, lengthLimit, missingColumns, type TaskFactory, tokenizerOf } from './task.js';
+import { headOf, lengthLimit, missingColumns, packing, type TaskFactory, tokenizerOf } from './task.js';
 
 export interface EmbeddingOptions {
   /** Default: what the sentence-transformers files of the model say; without them the mean over all tokens. */
@@ -26,6 +26,7 @@ export function embedding(options: EmbeddingOptions = {}): TaskFactory<PlainText
     headOf(pieces.architecture, 'embedding');
     const files = await sentenceTransformer(pieces.directory);
     const maxLength = lengthLimit(pieces, options.maxLength ?? files.maxLength);
+    const layout = packing(pieces, options.layout);
     const pooling: Pooling = {
       mode: options.pooling ?? files.mode ?? 'mean',
       normalize: options.normalize ?? files.normalize ?? true,
@@ -42,11 +43,10 @@ export function embedding(options: EmbeddingOptions = {}): TaskFactory<PlainText
         return { length: ids.length, ids, ...(pieces.architecture.tokenTypes && { typeIds }) };
       },
       batch(examples, indices) {
-        const { padId } = pieces.config;
         return packBatch(
           examples.map((example) => ({ ...example, reads: [0] })),
           indices,
-          { labels: false, ...(options.layout && { layout: options.layout }), ...(padId !== undefined && { padId }) },
+          { ...layout, labels: false },
         );
       },
       metrics: () => ({ add() {}, result: () => ({}) }),

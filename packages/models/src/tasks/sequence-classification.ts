@@ -7,6 +7,7 @@ import {
   lengthLimit,
   type ModelPieces,
   missingColumns,
+  packing,
   type Row,
   type TaskFactory,
   tokenizerOf,
@@ -40,6 +41,7 @@ export function sequenceClassification(options: SequenceClassificationOptions = 
     const labels = options.labels ?? ownLabels(pieces, module, present);
     const numbers = new Map(labels.map((label, i) => [label, i]));
     const maxLength = lengthLimit(pieces, options.maxLength);
+    const layout = packing(pieces, options.layout);
     const read = head.token === 'last' ? (n: number) => n - 1 : () => 0;
 
     return {
@@ -68,12 +70,7 @@ export function sequenceClassification(options: SequenceClassificationOptions = 
           if (labelled && example.label === undefined) throw missingColumns({}, indices[i]!, 'the column `label`');
           return { ...example, reads: [read(example.ids.length)], ...(labelled && { labels: [example.label!] }) };
         });
-        const { padId } = pieces.config;
-        return packBatch(sequences, indices, {
-          labels: labelled,
-          ...(options.layout && { layout: options.layout }),
-          ...(padId !== undefined && { padId }),
-        });
+        return packBatch(sequences, indices, { ...layout, labels: labelled });
       },
       metrics: classificationMetrics,
       predictions: (outputs, batch) =>

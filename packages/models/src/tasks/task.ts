@@ -1,7 +1,9 @@
 import { type Batch, type Example, PeftError, type Task } from '@peftjs/core';
 import type { Tensor, TensorRef } from '@peftjs/core/tensor';
 import type { Architecture, BuildOptions } from '../architectures/architecture.js';
+import { attentionLength } from '../architectures/balance.js';
 import type { ModelConfig } from '../config.js';
+import type { Layout, PackOptions } from '../data/pack.js';
 import type { Tokenizer } from '../tokenizer.js';
 
 /** What is known of a model before a task is bound to it. */
@@ -58,6 +60,16 @@ export function tokenizerOf({ tokenizer, directory }: ModelPieces): Tokenizer {
 /** Tokens a sequence may have: what is asked for, at most what the model has positions for. */
 export const lengthLimit = ({ config }: ModelPieces, maxLength: number | undefined): number =>
   Math.min(maxLength ?? Number.POSITIVE_INFINITY, config.maxPositions ?? Number.POSITIVE_INFINITY);
+
+/** How a model's batches are laid out. */
+export function packing({ architecture, config }: ModelPieces, layout: Layout | undefined): PackOptions {
+  const size = architecture.layerSize?.(architecture.config(config.raw));
+  return {
+    ...(layout && { layout }),
+    ...(config.padId !== undefined && { padId: config.padId }),
+    ...(size && { attentionLength: attentionLength(size) }),
+  };
+}
 
 export type Row = Readonly<Record<string, string>>;
 

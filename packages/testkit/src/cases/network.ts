@@ -25,6 +25,11 @@ export const networkCases: readonly Case[] = [
     build: (ops, { x }) => [ops.softmax(x!), ops.softmax(x!, 1)],
   },
   {
+    name: 'attention of scores over values',
+    inputs: { scores: { shape: ['batch', 2, 3, 'length'] }, v: { shape: ['batch', 2, 'length', 4] } },
+    build: (ops, { scores, v }) => ops.attend(scores!, v!),
+  },
+  {
     name: 'log softmax of large numbers',
     inputs: { x: { shape: ['batch', 4], fill: { from: 90, to: 100 } } },
     build: (ops, { x }) => ops.logSoftmax(x!),

@@ -3,6 +3,7 @@ import type { ShapedValue } from '../graph.js';
 import { axisOf, type Builder, float, int, requireShape } from './builder.js';
 import type { elementwise } from './elementwise.js';
 import type { indexing } from './indexing.js';
+import type { matrix } from './matrix.js';
 import type { reductions } from './reduce.js';
 import type { shapes } from './shape.js';
 
@@ -12,7 +13,7 @@ type Parts = ReturnType<typeof elementwise> &
   ReturnType<typeof shapes>;
 
 /** Layers of transformers, each one standard operation or a few, with derivatives of their own where that pays. */
-export function network(b: Builder, o: Parts) {
+export function network(b: Builder, o: Parts, m: ReturnType<typeof matrix>) {
   const along =
     (op: string) =>
     (x: ShapedValue, axis = -1) =>
@@ -77,8 +78,26 @@ export function network(b: Builder, o: Parts) {
     });
   }
 
+  /**
+   * O = softmax(S) V over the last axis: scores [..., q, k], v [..., k, d] -> [..., q, d]. With P = softmax(S),
+   * dS = P (dO Vᵀ - rowsum(dO O)), which needs no second sum over keys, and dV = (dOᵀ P)ᵀ, the faster way round.
+   */
+  function attend(scores: ShapedValue, v: ShapedValue): ShapedValue {
+    const p = along('Softmax')(scores);
+    const y = m.matmul(p, v);
+    const swapped = (x: ShapedValue): ShapedValue => {
+      const rank = x.shape.length;
+      return m.transpose(x, [...Array(rank - 2).keys(), rank - 1, rank - 2]);
+    };
+    return macro(y, [scores, v], (dy, [needsScores, needsV]) => [
+      needsScores ? o.mul(p, o.sub(m.matmul(dy, swapped(v)), o.sum(o.mul(dy, y), [-1]))) : undefined,
+      needsV ? swapped(m.matmul(swapped(dy), p)) : undefined,
+    ]);
+  }
+
   return {
     macro,
+    attend,
     gelu,
     geluTanh,
     silu,
