@@ -9,7 +9,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sharedPath } from '@peftjs/testkit';
-import { measure } from '../measure.js';
+import { build, measure } from '../measure.js';
 
 interface Recipe {
   readonly name: string;
@@ -33,6 +33,7 @@ if (!model) throw new Error('This benchmark needs the shared models and data: se
 const only = process.env.PEFTJS_BENCH_ONLY?.split(',');
 const seeds = (process.env.PEFTJS_BENCH_SEEDS ?? '0,1,2').split(',').map(Number);
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+await build();
 const out = mkdtempSync(join(tmpdir(), 'peftjs-accuracy-'));
 
 const results = [];
@@ -41,7 +42,7 @@ for (const { name, data, epochs, r, reference } of recipes) {
   const runs: { accuracy: number; seconds: number; trainable: number }[] = [];
   for (const seed of seeds) {
     const { stdout, seconds } = await measure(process.execPath, [
-      here('../../packages/cli/bin/peft.mjs'),
+      here('../peft.mjs'),
       ...['train', '--model', model, '--task', 'sequence-classification', '--json', '--seed', String(seed)],
       ...['--data', sharedPath('data', data, 'train.tsv')!, '--eval-data', sharedPath('data', data, 'test.tsv')!],
       ...['--method', 'lora', '--set', `r=${r}`, '--set', `alpha=${2 * r}`, '--target-modules', 'query,value'],

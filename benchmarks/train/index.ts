@@ -9,7 +9,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sharedPath } from '@peftjs/testkit';
-import { findPython, type Measured, measure, median } from '../measure.js';
+import { build, findPython, type Measured, measure, median } from '../measure.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const rounds = Number(process.env.PEFTJS_BENCH_ROUNDS ?? 3);
@@ -24,6 +24,7 @@ const shared = (...parts: string[]): string => {
 const model = shared('models', 'all-MiniLM-L6-v2');
 const python = await findPython('peft', 'torch', 'transformers');
 if (!python) console.error('No Python with peft found (PEFTJS_PYTHON): only ours is timed.');
+await build();
 const out = mkdtempSync(join(tmpdir(), 'peftjs-bench-'));
 
 const fromSource = ['--import', 'tsx', '--conditions=@peftjs/source'];
@@ -76,7 +77,7 @@ const epoch = (name: string): Case => {
   const file = shared('data', name, 'train.tsv');
   return {
     name: `${name}-epoch`,
-    ours: () => measure(process.execPath, [here('../../packages/cli/bin/peft.mjs'), ...epochArguments(file)]),
+    ours: () => measure(process.execPath, [here('../peft.mjs'), ...epochArguments(file)]),
     peer: () => measure(python!, [here('peer.py'), 'epoch', model, file, join(out, 'peer')]),
   };
 };

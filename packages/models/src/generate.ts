@@ -58,11 +58,11 @@ async function* decode(
 ): AsyncGenerator<TokenEvent, Completion[], void> {
   const { prompts, maxNewTokens, stopIds = decoder.eosIds } = options;
   const all = prompts.map(
-    (_, prompt): Sequence => ({
+    (given, prompt): Sequence => ({
       prompt,
       ids: [],
       sample: createSampler(options, prompt),
-      stream: options.tokenizer?.stream(),
+      stream: options.tokenizer?.stream({ after: given }),
       text: '',
       reason: maxNewTokens > 0 ? undefined : 'length',
     }),

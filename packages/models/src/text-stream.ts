@@ -9,12 +9,18 @@ export interface TextStream {
 /** Decoders write this where bytes are no character (yet). */
 const incomplete = '\ufffd';
 
+/** Ids of what stands before that are decoded along: enough for any character. */
+const context = 8;
+
 /**
  * Decodes a sliding window of ids. What precedes the window's new part is decoded along with it, because decoders treat
- * the first token of a text differently (a leading space is dropped).
+ * the first token of a text differently (a leading space is dropped); `after` are the ids that the stream continues.
  */
-export function createTextStream(decode: (ids: readonly number[]) => string): TextStream {
-  let before: number[] = []; // ids already written, kept for context
+export function createTextStream(
+  decode: (ids: readonly number[]) => string,
+  after: readonly number[] = [],
+): TextStream {
+  let before: readonly number[] = after.slice(-context); // ids already written
   let waiting: number[] = [];
 
   function take(force: boolean): string {

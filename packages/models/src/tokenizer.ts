@@ -24,8 +24,8 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Encoding;
   /** @param options.skipSpecialTokens default true */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
-  /** Text of ids that arrive one by one, never a part of a character. */
-  stream(options?: { skipSpecialTokens?: boolean }): TextStream;
+  /** Text of ids that arrive one by one and continue `after`, never a part of a character. */
+  stream(options?: { skipSpecialTokens?: boolean; after?: readonly number[] }): TextStream;
   /** Special tokens that `encode` puts before and after a single text. */
   readonly startIds: readonly number[];
   readonly endIds: readonly number[];
@@ -100,7 +100,7 @@ export function createTokenizer(file: RawConfig, config: RawConfig = {}): Tokeni
       return { ids: tokens.map(idOf), typeIds };
     },
     decode,
-    stream: (options = {}) => createTextStream((ids) => decode(ids, options)),
+    stream: ({ after, ...options } = {}) => createTextStream((ids) => decode(ids, options), after),
     startIds: around.slice(0, at).map(idOf),
     endIds: around.slice(at + 1).map(idOf),
     id: (token) => hub.token_to_id(token),

@@ -59,8 +59,8 @@ function startEvent<E extends Example>(
   step: number,
 ): TrainEvent {
   const { total, order, examples, warmup } = prepared;
-  let parameters = 0;
-  for (const { shape } of model.parameters.values()) parameters += elementCount(shape);
+  let parameters = 0; // tied ones are one reference under two names
+  for (const { shape } of new Set(model.parameters.values())) parameters += elementCount(shape);
   return {
     type: 'start',
     parameters,

@@ -52,9 +52,6 @@ interface Progress {
   widest: BatchInfo;
 }
 
-/** Tokens of the prompt that the text of an answer is decoded after. */
-const CONTEXT = 8;
-
 /** Takes the scheduler's tokens: text, stop strings, limits. The returned function says whether the sequence goes on. */
 function receiver(
   { model }: GenerationParts,
@@ -65,8 +62,7 @@ function receiver(
   send: (event: TokenEvent) => void,
 ): Sequence['accept'] {
   const ends = new Set(ignoreEnd ? [] : model.config.eosIds);
-  const stream = model.tokenizer?.stream();
-  for (const id of prompt.slice(-CONTEXT)) stream?.push(id); // decoders treat the first token of a text differently
+  const stream = model.tokenizer?.stream({ after: prompt });
   const writer = createWriter(stream, stop);
   return (token, batch) => {
     progress.tokens.push(token);
