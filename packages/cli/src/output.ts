@@ -16,13 +16,20 @@ export interface Output {
   data(text: string): void;
   /** A line on standard error; nothing under `--quiet`. */
   talk(text: string): void;
-  /** A line that is written over, on a terminal only. */
-  progress(text: string): void;
+  /** A line that is written over, on a terminal only; with a bar where the share that is done (0 to 1) is known. */
+  progress(text: string, done?: number): void;
 }
 
 /** Fields of an event as they are printed: camelCase becomes snake_case at the top level, maps become objects. */
 export const printed = (fields: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).map(([key, value]) => [snakeCase(key), value]));
+
+const BAR = 24;
+
+const bar = (done: number): string => {
+  const full = Math.round(Math.min(1, Math.max(0, done)) * BAR);
+  return `${'█'.repeat(full)}${'░'.repeat(BAR - full)} ${String(Math.floor(done * 100)).padStart(3)} %  `;
+};
 
 const ERASE_LINE = '\r\u001b[2K';
 
@@ -50,9 +57,10 @@ export function createOutput({ stdout, stderr }: Streams, options: { json: boole
       erase();
       stderr.write(`${text}\n`);
     },
-    progress(text) {
+    progress(text, done) {
       if (!live) return;
-      stderr.write(`${ERASE_LINE}${text.slice(0, (stderr.columns ?? 80) - 1)}`);
+      const line = done === undefined ? text : bar(done) + text;
+      stderr.write(`${ERASE_LINE}${line.slice(0, (stderr.columns ?? 80) - 1)}`);
       shown = true;
     },
   };

@@ -84,7 +84,8 @@ export const generateCommand = defineCommand({
           signal,
           ...(base.tokenizer ? { tokenizer: base.tokenizer } : {}),
         });
-        for await (const _ of run) output.progress(`${from}/${prompts.length} prompts, ${++tokens} tokens`);
+        for await (const _ of run)
+          output.progress(`${from}/${prompts.length} prompts, ${++tokens} tokens`, from / prompts.length);
         for (const [i, { text, ids }] of (await run.result()).entries()) {
           output.event('completion', { prompt: prompts[from + i], text, tokens: ids });
           output.data(text);

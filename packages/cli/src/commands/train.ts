@@ -81,7 +81,7 @@ function follow({ type, ...event }: TrainEvent, seen: Seen, { output }: Context,
   if (type === 'step') {
     const { step, loss } = event as Extract<TrainEvent, { type: 'step' }>;
     Object.assign(seen, { steps: step, loss });
-    output.progress(`${step}/${seen.total}  loss ${loss.toFixed(4)}`);
+    output.progress(`${step}/${seen.total}  loss ${loss.toFixed(4)}`, step / seen.total);
   }
   if (type === 'eval') {
     seen.metrics = snakeKeys((event as Extract<TrainEvent, { type: 'eval' }>).metrics);

@@ -105,6 +105,3 @@ export const embeddingBody = z.strictObject({
 });
 
 export const classifyBody = z.strictObject({ model, input: texts, ...harmless });
-
-export type ChatBody = z.output<typeof chatBody>;
-export type CompletionBody = z.output<typeof completionBody>;

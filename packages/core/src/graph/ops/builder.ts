@@ -8,11 +8,6 @@ export interface OutputSpec {
   readonly shape: readonly Dim[];
 }
 
-export interface NodeOptions {
-  readonly domain?: string;
-  readonly attributes?: Readonly<Record<string, Attribute>>;
-}
-
 export const int = (value: number): Attribute => ({ type: 'int', value });
 export const ints = (value: readonly number[]): Attribute => ({ type: 'ints', value });
 export const float = (value: number): Attribute => ({ type: 'float', value });
