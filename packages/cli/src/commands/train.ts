@@ -115,7 +115,7 @@ export const trainCommand = defineCommand({
     const data = rows(o.data, { columns });
     const labels = o.task === 'sequence-classification' ? await labelsIn(data) : undefined;
     const base = await openModel(o.model, o.task, { maxLength: o.maxLength, labels, newHead: o.newHead, seed: o.seed });
-    const backend = await openBackend(o, true);
+    const backend = await openBackend(o); // in this thread: between steps signals are heard, and nothing is held twice
     const checkpoints = join(o.output, 'checkpoints');
     const seen: Seen = { steps: 0, metrics: {}, counts: {}, total: 0 };
     try {
