@@ -1,10 +1,14 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { evaluate, train } from '@peftjs/core';
+import { evaluate, readAdapter, train, writeAdapter } from '@peftjs/core';
 import { lora } from '@peftjs/lora';
-import { loadModel, rows, sequenceClassification } from '@peftjs/models';
+import { loadModel, openSession, rows, sequenceClassification } from '@peftjs/models';
 import { onnxruntime } from '@peftjs/onnxruntime';
 
-// A classifier on an encoder that has no head: the head is made new, trained in full, and saved with the adapter.
+// A classifier on an encoder that has no head: the head is made new, trained in full, and saved with the adapter in the
+// files of Hugging Face PEFT. Read back, it answers.
 
 const fixture = (path: string) => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url));
 const backend = onnxruntime();
@@ -24,4 +28,12 @@ const after = await evaluate(model, { adapter, data: rows(fixture('train.tsv')),
 
 console.log(`accuracy on its own rows: ${before.accuracy} before, ${after.accuracy} after`);
 if (!(after.accuracy! > 0.9)) throw new Error('The classifier has not learned its rows.');
+
+const folder = await mkdtemp(join(tmpdir(), 'peftjs-classify-'));
+await writeAdapter(folder, adapter);
+const session = await openSession(model, { backend, adapters: [await readAdapter(folder)] });
+for (const { label, scores } of await session.predict(['a fine story with warm music', 'the film is slow and empty']))
+  console.log(label, scores!.map((score) => score.toFixed(3)).join(' '));
+await session.dispose();
+await rm(folder, { recursive: true });
 await backend.dispose();
