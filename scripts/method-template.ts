@@ -1,4 +1,9 @@
-import type { Names } from './new-method.js';
+/** The forms of a method's name: `my-method`, `myMethod`, `MyMethod`. */
+export interface Names {
+  readonly name: string;
+  readonly constant: string;
+  readonly type: string;
+}
 
 /** The hand-written files of a new method: a plain low-rank update whose tests pass, to be replaced by the paper's. */
 export const methodTemplate = ({ name, constant, type }: Names): Readonly<Record<string, string>> => ({

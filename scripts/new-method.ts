@@ -1,14 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { methodTemplate } from './method-template.js';
-
-/** The forms of a method's name: `my-method`, `myMethod`, `MyMethod`. */
-export interface Names {
-  readonly name: string;
-  readonly constant: string;
-  readonly type: string;
-}
+import { methodTemplate, type Names } from './method-template.js';
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
 

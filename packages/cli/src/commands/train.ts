@@ -155,6 +155,12 @@ export const trainCommand = defineCommand({
         output: o.output,
         digest,
       };
+    } catch (error) {
+      if (context.signal.aborted && seen.steps > 0)
+        context.output.talk(
+          `Stopped after step ${seen.steps}. The same command with --resume goes on from ${checkpoints}.`,
+        );
+      throw error;
     } finally {
       await backend.dispose();
     }
