@@ -178,7 +178,7 @@ async function runMalformed(folder: string, record: MalformedRecord, base: Base)
 /** What was accepted can be merged and written. */
 async function assertUsable(adapter: Adapter, base: Base): Promise<void> {
   for (const ref of applyAdapter(base, adapter).parameters.values()) await ref.read();
-  await withTemporary((folder) => writeAdapter(join(folder, 'copy'), adapter));
+  await withTemporary(async (folder) => void (await writeAdapter(join(folder, 'copy'), adapter)));
 }
 
 /**

@@ -1,11 +1,22 @@
+import { readdir } from 'node:fs/promises';
 import { type Kind, type Listed, openCase } from './case.js';
 import { modulesIn } from './modules.js';
 
 let loaded: Promise<Map<string, Kind>> | undefined;
 
-/** The kinds this project knows: the modules of `kinds/`. */
+const root = new URL('./kinds/', import.meta.url);
+
+async function load(): Promise<Map<string, Kind>> {
+  const all = await modulesIn<Kind>(root);
+  const folders = (await readdir(root, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  for (const { name } of folders)
+    for (const [kind, module] of await modulesIn<Kind>(new URL(`${name}/`, root))) all.set(`${name}/${kind}`, module);
+  return all;
+}
+
+/** The kinds this project knows: the modules of `kinds/`, and `FAMILY/KIND` for those of its folders. */
 const kinds = (): Promise<Map<string, Kind>> => {
-  loaded ??= modulesIn<Kind>(new URL('./kinds/', import.meta.url));
+  loaded ??= load();
   return loaded;
 };
 

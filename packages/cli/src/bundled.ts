@@ -1,4 +1,9 @@
 import type { Plugin } from '@peftjs/core';
 
 /** Packages that this one depends on, with what they bring; loaded when a command needs them. */
-export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] = [() => import('@peftjs/lora')];
+export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] = [
+  () => import('@peftjs/lora'),
+  () => import('@peftjs/compeft'),
+  () => import('@peftjs/bitdelta'),
+  () => import('@peftjs/merge'),
+];

@@ -2,7 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type AnyMethod, type Bound, PeftError, type Plugin, stampOf, withKinds, withLayouts } from '@peftjs/core';
+import {
+  type AnyCodec,
+  type AnyMethod,
+  type Bound,
+  PeftError,
+  type Plugin,
+  stampOf,
+  withKinds,
+  withLayouts,
+} from '@peftjs/core';
 import { bundled } from './bundled.js';
 
 /** What the given packages bring, by name. */
@@ -13,6 +22,9 @@ export interface Plugins {
    */
   bind(name: string, options: Readonly<Record<string, unknown>>): Bound;
   readonly methods: readonly AnyMethod[];
+  readonly codecs: readonly AnyCodec[];
+  /** Ways to merge whole models, as @peftjs/merge defines them. */
+  readonly merges: readonly object[];
   readonly kinds: ReturnType<typeof withKinds>;
   readonly layouts: ReturnType<typeof withLayouts>;
 }
@@ -30,6 +42,8 @@ export async function loadPlugins(names: readonly string[], directory = process.
   const methods = plugins.flatMap((plugin) => plugin.methods ?? []);
   return {
     methods,
+    codecs: plugins.flatMap((plugin) => plugin.codecs ?? []),
+    merges: plugins.flatMap((plugin) => plugin.merges ?? []),
     kinds: withKinds(...plugins.flatMap((plugin) => plugin.kinds ?? [])),
     layouts: withLayouts(...plugins.flatMap((plugin) => plugin.layouts ?? [])),
     bind(name, options) {

@@ -1,5 +1,8 @@
 import type { Command } from '../command.js';
 import { bench } from './bench.js';
+import { compress } from './compress.js';
+import { convert } from './convert.js';
+import { decompress } from './decompress.js';
 import { evaluateCommand } from './eval.js';
 import { forward } from './forward.js';
 import { generateCommand } from './generate.js';
@@ -15,6 +18,9 @@ export const commands: readonly Command[] = [
   generateCommand,
   forward,
   merge,
+  compress,
+  decompress,
+  convert,
   inspect,
   serve,
   bench,

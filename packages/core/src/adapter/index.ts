@@ -16,6 +16,7 @@ export * from './define-method.js';
 export { type MatchReport, matchModules, matchTargets, type TargetRules, type Unmatched } from './match.js';
 export * from './method.js';
 export { nearNames } from './near.js';
+export * from './onnx/index.js';
 export { type PythonRegex, pythonRegex } from './python-regex.js';
 export * from './start.js';
 export * from './target.js';

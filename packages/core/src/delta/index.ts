@@ -1,9 +1,14 @@
 export * from './algebra.js';
 export * from './apply.js';
+export * from './codec.js';
+export * from './compact.js';
+export * from './compress.js';
 export * from './define.js';
 export * from './delta.js';
 export * from './digest.js';
+export * from './factors.js';
 export { dense, denseTerm } from './kinds/dense.js';
-export { lowRank, lowRankTerm } from './kinds/low-rank.js';
+export { type LowRankOptions, lowRank, lowRankTerm } from './kinds/low-rank.js';
 export * from './registry.js';
 export * from './stamp.js';
+export * from './truncation.js';

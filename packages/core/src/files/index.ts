@@ -16,9 +16,22 @@ export {
 export { type NonFinite, nonFinite } from './non-finite.js';
 export { recognise, recogniseBytes } from './recognise.js';
 export { openSafetensors, type ReadOptions, type WeightFile } from './safetensors-read.js';
-export { encodeSafetensors, type WriteOptions, writeSafetensors } from './safetensors-write.js';
+export {
+  type Described,
+  encodeSafetensors,
+  type FileLayout,
+  layoutSafetensors,
+  type WriteOptions,
+  writeSafetensors,
+} from './safetensors-write.js';
 export { readShardIndex, type ShardIndex, shardNameProblem } from './sharded-index.js';
 export { type OpenOptions, openWeights } from './sharded-read.js';
-export { type WriteShardedOptions, writeSharded } from './sharded-write.js';
+export {
+  isWeightFile,
+  layoutSharded,
+  type ShardedLayout,
+  type WriteShardedOptions,
+  writeSharded,
+} from './sharded-write.js';
 export { type ByteSource, blobSource, fileSource, memorySource } from './source.js';
 export { type JsonOptions, parseJson } from './strict-json.js';

@@ -20,7 +20,10 @@ export interface WriteOptions {
 
 const loneSurrogate = /\p{Surrogate}/u;
 
-function checkWritable(tensors: ReadonlyMap<string, TensorRef>, metadata: ReadonlyMap<string, string>): void {
+/** What is known of a tensor before it is read. */
+export type Described = Pick<TensorRef, 'dtype' | 'shape'>;
+
+function checkWritable(tensors: ReadonlyMap<string, Described>, metadata: ReadonlyMap<string, string>): void {
   const problems = new Problems();
   for (const [name, { dtype, shape }] of tensors) {
     if (name === metadataKey) problems.add(`a tensor cannot be named ${metadataKey}`);
@@ -35,11 +38,11 @@ function checkWritable(tensors: ReadonlyMap<string, TensorRef>, metadata: Readon
 }
 
 /** Dtype rank descending, then name by UTF-8 bytes: wide types first, so that all data is aligned. */
-const inFileOrder = (tensors: ReadonlyMap<string, TensorRef>): [string, TensorRef][] =>
+const inFileOrder = <T extends Described>(tensors: ReadonlyMap<string, T>): [string, T][] =>
   [...tensors].sort(([a, x], [b, y]) => rankOfDtype.get(y.dtype)! - rankOfDtype.get(x.dtype)! || compareUtf8(a, b));
 
 /** Length and JSON, padded with spaces so that the data begins at a multiple of 8. */
-function encodeHeader(ordered: readonly [string, TensorRef][], metadata: ReadonlyMap<string, string>): Uint8Array {
+function encodeHeader(ordered: readonly [string, Described][], metadata: ReadonlyMap<string, string>): Uint8Array {
   const members: string[] = [];
   if (metadata.size > 0) {
     const pairs = [...metadata].sort(([a], [b]) => compareUtf8(a, b));
@@ -62,6 +65,34 @@ function encodeHeader(ordered: readonly [string, TensorRef][], metadata: Readonl
   new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
   header.set(text, lengthBytes);
   return header;
+}
+
+/** Where everything lies in a file that others fill: the header, and the byte at which each tensor begins. */
+export interface FileLayout {
+  readonly header: Uint8Array;
+  readonly offsets: ReadonlyMap<string, number>;
+  /** Bytes of the whole file. */
+  readonly bytes: number;
+}
+
+/**
+ * The file that `writeSafetensors` would write of such tensors, without their numbers.
+ * @throws PeftError CONFIG_INVALID with everything that cannot be written.
+ */
+export function layoutSafetensors(
+  tensors: ReadonlyMap<string, Described>,
+  metadata: ReadonlyMap<string, string> = new Map(),
+): FileLayout {
+  checkWritable(tensors, metadata);
+  const ordered = inFileOrder(tensors);
+  const header = encodeHeader(ordered, metadata);
+  const offsets = new Map<string, number>();
+  let at = header.length;
+  for (const [name, { dtype, shape }] of ordered) {
+    offsets.set(name, at);
+    at += byteLength(dtype, shape);
+  }
+  return { header, offsets, bytes: at };
 }
 
 /** The file in pieces: the header, then the tensors as they are read. */

@@ -1,5 +1,6 @@
 import type { Bound } from '../adapter/define-method.js';
 import type { Method } from '../adapter/method.js';
+import type { AnyCodec } from '../delta/codec.js';
 import type { Kind } from '../delta/delta.js';
 import { stamp } from '../delta/stamp.js';
 import type { Layout } from './layout.js';
@@ -18,7 +19,7 @@ export interface Plugin {
   readonly kinds?: readonly Kind[];
   readonly layouts?: readonly Layout[];
   readonly merges?: readonly object[];
-  readonly codecs?: readonly object[];
+  readonly codecs?: readonly AnyCodec[];
   readonly optimizers?: readonly object[];
   readonly backends?: readonly object[];
   readonly architectures?: readonly object[];

@@ -1,40 +1,57 @@
 import { platform } from '#platform';
+import { type CompactReport, compact } from '../delta/compact.js';
 import type { Adapter } from '../delta/delta.js';
 import { contentDigest } from '../delta/digest.js';
+import type { Orientation } from '../delta/factors.js';
 import { builtinKinds, type Kinds } from '../delta/registry.js';
+import { type Truncation, truncates } from '../delta/truncation.js';
 import { PeftError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
 import { writeSafetensors } from '../files/safetensors-write.js';
+import type { BaseFacts } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
 import { sidecarOf } from './sidecar.js';
 
-export interface WriteAdapterOptions {
+/** With `rank` or `energy` any additive update is written, as the best low-rank approximation; see `compact`. */
+export interface WriteAdapterOptions extends Truncation {
   /** The file layout, by `peft_type`. Default: that of the files it was read from, else LORA. */
   readonly layout?: string;
   readonly layouts?: Layouts;
   readonly kinds?: Kinds;
+  /** The base it belongs to, which says how a parameter lies where the update does not. Only for `rank` and `energy`. */
+  readonly base?: Pick<BaseFacts, 'targets'>;
   readonly signal?: AbortSignal;
+}
+
+export interface WrittenAdapter {
+  /** What was lost, by parameter. Absent when it was written exactly. */
+  readonly truncation?: CompactReport;
 }
 
 /**
  * Writes an adapter so that PEFT loads it: configuration, tensors, and `peftjs.json` beside them. The folder is written
- * aside and renamed; other files in it (a README) stay.
+ * aside and renamed; other files in it (a README) stay. Exact unless `rank` or `energy` is given.
  * @throws PeftError DELTA_CONFLICT when the layout cannot hold the adapter exactly, FILE_UNWRITABLE
  */
-export async function writeAdapter(folder: string, adapter: Adapter, options: WriteAdapterOptions = {}): Promise<void> {
+export async function writeAdapter(
+  folder: string,
+  given: Adapter,
+  options: WriteAdapterOptions = {},
+): Promise<WrittenAdapter> {
   const { layouts = builtinLayouts, kinds = builtinKinds, signal } = options;
-  const type = options.layout ?? String(adapter.peft?.peft_type ?? 'LORA');
+  const type = options.layout ?? String(given.peft?.peft_type ?? 'LORA');
   const layout = layouts.get(type);
   if (!layout)
     throw new PeftError(
       'CONFIG_UNSUPPORTED',
       `No layout ${JSON.stringify(type)} is known here (known: ${[...layouts.keys()].join(', ')}).`,
     );
+  const { adapter, truncation } = await truncated(given, { ...options, kinds });
   const { config, tensors } = await layout.write(adapter, { kinds });
   // Reading back what was made: the digest beside it is that of the files, and nothing unreadable is ever written.
   const back = layout.read({ config, tensors, base: {}, subject: 'The adapter to be written', warn: () => {} });
-  const sidecar = sidecarOf(adapter, await contentDigest(back));
+  const sidecar = sidecarOf(truncation ? withoutMethod(adapter) : adapter, await contentDigest(back));
   const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
   await writeDirectoryAtomic(
     folder,
@@ -46,6 +63,25 @@ export async function writeAdapter(folder: string, adapter: Adapter, options: Wr
     },
     { replaces: (name) => replaced.has(name) },
   );
+  return truncation ? { truncation } : {};
 }
+
+async function truncated(
+  adapter: Adapter,
+  { base, layout: _, layouts: __, ...options }: WriteAdapterOptions,
+): Promise<{ adapter: Adapter; truncation?: CompactReport }> {
+  if (!truncates(options)) return { adapter };
+  const orientation = (path: string): Orientation => {
+    const target = base?.targets?.find((target) => `${target.path}.weight` === path);
+    return { transposed: target?.kind === 'conv1d', embedding: target?.kind === 'embedding' };
+  };
+  const { delta, report } = await compact(adapter.delta, { ...options, orientation });
+  return report.truncated.size === 0
+    ? { adapter: { ...adapter, delta } }
+    : { adapter: { ...adapter, delta }, truncation: report };
+}
+
+/** Its configuration describes factors that are no more. */
+const withoutMethod = ({ method: _, ...rest }: Adapter): Adapter => rest;
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);

@@ -1,6 +1,6 @@
 import { toF32 } from '../../tensor/convert.js';
 import { f32, tensorRef } from '../../tensor/refs.js';
-import type { TensorRef } from '../../tensor/tensor.js';
+import type { Tensor, TensorRef } from '../../tensor/tensor.js';
 import { defineKind } from '../define.js';
 import type { Term } from '../delta.js';
 import { bytesOf, read2d, sameExtents, scaleOf } from './common.js';
@@ -44,8 +44,8 @@ export const lowRank = defineKind({
 
   /** s₁B₁A₁ + s₂B₂A₂ = s [B₁ (s₂/s)B₂] [A₁; A₂]: factors side by side, ranks add. */
   async add(terms) {
-    const parts = await Promise.all(terms.map(factors));
     const first = terms[0]!;
+    const parts = await Promise.all(terms.map((term) => factors(term, first.meta.transposed)));
     const s = scaleOf(first) || 1;
     const { m, n } = parts[0]!;
     const r = parts.reduce((sum, part) => sum + part.r, 0);
@@ -96,8 +96,21 @@ export const lowRank = defineKind({
   },
 });
 
-/** The factors as float32, with r, m = out and n = in. */
-async function factors(term: Term) {
+/**
+ * The factors as float32, with r, m = out and n = in.
+ * @param wanted as which layout: (B A)ᵀ = Aᵀ Bᵀ, so the other one swaps the sides
+ */
+async function factors(term: Term, wanted = term.meta.transposed) {
   const [a, b] = await Promise.all([read2d(term, 'a'), read2d(term, 'b')]);
+  if (wanted !== term.meta.transposed)
+    return { a: turned(b), b: turned(a), r: a.shape[0]!, n: b.shape[0]!, m: a.shape[1]! };
   return { a: toF32(a).data, b: toF32(b).data, r: a.shape[0]!, n: a.shape[1]!, m: b.shape[0]! };
+}
+
+function turned(tensor: Tensor): Float32Array {
+  const [rows, columns] = tensor.shape as [number, number];
+  const { data } = toF32(tensor);
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j]!;
+  return out;
 }

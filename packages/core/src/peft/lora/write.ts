@@ -41,7 +41,9 @@ async function gather(adapter: Adapter, kinds: Kinds): Promise<Module[]> {
     const other = terms.find(({ kind }) => kind !== wanted);
     if (wanted === undefined) problems.add(`"${path}" is neither a weight nor a bias.`);
     else if (other)
-      problems.add(`"${path}" has an update of kind ${other.kind}; the layout holds ${wanted} ones there.`);
+      problems.add(
+        `"${path}" has an update of kind ${other.kind}; the layout holds ${wanted} ones there${adapter.delta.shape.get(path)?.length === 2 ? ' (give a rank or an energy to write the best approximation)' : ''}.`,
+      );
     else {
       const kind = kindOf(terms[0]!, kinds);
       const one = terms.length === 1 ? terms[0]! : await kind.add!(terms, adapter.delta.shape.get(path)!);

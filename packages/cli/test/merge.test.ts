@@ -1,0 +1,145 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createRandom, openWeights, tensorRef, writeSharded } from '@peftjs/core';
+import { goldensPath } from '@peftjs/testkit';
+import { describe, expect, it } from 'vitest';
+import { peft, start } from './run.js';
+
+const out = (name: string) => join(mkdtempSync(join(tmpdir(), 'peft-')), name);
+
+/** A checkpoint of two tensors. */
+async function model(name: string, seed: number, rows = 6): Promise<string> {
+  const path = out(name);
+  mkdirSync(path, { recursive: true });
+  const rng = createRandom(seed);
+  const tensor = (key: string, shape: readonly number[]) => [key, tensorRef(rng.fork(key).normal(shape))] as const;
+  await writeSharded(path, new Map([tensor('layer.weight', [rows, 4]), tensor('norm.weight', [4])]));
+  writeFileSync(join(path, 'config.json'), JSON.stringify({ torch_dtype: 'float32' }));
+  return path;
+}
+
+const numbers = async (path: string, name = 'layer.weight') => [
+  ...((await (await openWeights(path)).tensors.get(name)!.read()).data as Float32Array),
+];
+
+describe('peft merge', () => {
+  it('merges checkpoints with a method, weights and keys; writes a report', async () => {
+    const [a, b] = [await model('a', 1), await model('b', 2)];
+    const [output, report] = [out('merged'), out('report.html')];
+    const argv = ['merge', '--method', 'linear', '--models', `${a}:3`, `${b}:1`, '--output', output, '--json'];
+    const { code, events } = await peft(...argv);
+    expect(code).toBe(0);
+    expect(events[0]).toMatchObject({
+      event: 'start',
+      method: 'linear',
+      models: ['a', 'b'],
+      tensors: 2,
+      parameters: 28,
+    });
+    expect(events[0]).toHaveProperty('estimated_bytes');
+    expect(events.at(-1)).toMatchObject({ event: 'result', method: 'linear', tensors: 2, output });
+    const [x, y, got] = [await numbers(a), await numbers(b), await numbers(output)];
+    got.forEach((value, i) => {
+      expect(value).toBe(Math.fround(0.75 * x[i]! + 0.25 * y[i]!));
+    });
+    expect(existsSync(join(output, 'config.json'))).toBe(true);
+    const withReport = ['--method', 'ties', '--base', a, '--models', b, '--set', 'density=0.5', '--report', report];
+    expect((await peft('merge', ...withReport, '--output', out('ties'))).code).toBe(0);
+    expect(readFileSync(report, 'utf8')).toContain('<svg');
+  });
+
+  it('does what a mergekit recipe says; paths may be relative to the recipe', async () => {
+    const [base, a, b] = [await model('base', 0), await model('a', 1), await model('b', 2)];
+    const folder = dirname(base);
+    const recipe = join(folder, 'recipe.yml');
+    writeFileSync(
+      recipe,
+      `merge_method: dare_ties\nbase_model: base\nmodels:\n  - { model: ${a}, parameters: { weight: 0.5 } }\n  - { model: ${b}, parameters: { weight: 0.5 } }\nparameters: { density: 0.5 }\nout_dtype: bfloat16\n`,
+    );
+    const outputs = [out('x'), out('y')];
+    for (const output of outputs) {
+      const { code, events } = await peft('merge', recipe, output, '--json', '--seed', '4');
+      expect(code).toBe(0);
+      expect(events.at(-1)).toMatchObject({ event: 'result', method: 'dare_ties', tensors: 2 });
+    }
+    const [x, y] = outputs.map((output) => readFileSync(join(output, 'model.safetensors')));
+    expect(x!.equals(y!)).toBe(true);
+    expect((await openWeights(outputs[0]!)).tensors.get('layer.weight')!.dtype).toBe('bf16');
+  });
+
+  it('refuses a recipe that asks for more, all of it by name', async () => {
+    const recipe = out('recipe.yml');
+    writeFileSync(recipe, 'merge_method: linear\nmodels: [{ model: a }]\nchat_template: chatml\nmodules: {}\n');
+    const { code, events } = await peft('merge', recipe, out('no'), '--json');
+    expect(code).toBe(1);
+    expect(events.at(-1)).toMatchObject({ event: 'error', code: 'CONFIG_UNSUPPORTED' });
+    for (const key of ['chat_template', 'modules']) expect(events.at(-1)!.message).toContain(key);
+    const twice = await peft('merge', recipe, out('no'), '--method', 'ties');
+    expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining('--method') });
+  });
+
+  it('names everything that does not fit', async () => {
+    const [a, b] = [await model('a', 1), await model('b', 2, 5)];
+    const { code, events } = await peft(
+      'merge',
+      '--method',
+      'linear',
+      '--models',
+      a,
+      b,
+      '--output',
+      out('no'),
+      '--json',
+    );
+    expect(code).toBe(1);
+    expect(events.at(-1)).toMatchObject({ code: 'DELTA_CONFLICT', message: expect.stringContaining('[5,4] in b') });
+  });
+
+  it('a wrong key of a method is exit code 2', async () => {
+    const a = await model('a', 1);
+    const argv = ['merge', '--method', 'ties', '--base', a, '--models', a, '--set', 'densty=1', '--output', out('no')];
+    const { code, stderr } = await peft(...argv);
+    expect(code).toBe(2);
+    expect(stderr).toContain('densty');
+  });
+
+  it('the program itself merges, in threads', async () => {
+    const [a, b] = [await model('a', 1), await model('b', 2)];
+    const output = out('merged');
+    const argv = ['--method', 'linear', '--models', a, b, '--output', output, '--threads', '2', '--json'];
+    const { code, events } = await start(['merge', ...argv], () => {});
+    expect(code).toBe(0);
+    expect(events[0]).toMatchObject({ event: 'start', threads: 2 });
+    expect(await numbers(output)).toHaveLength(24);
+  });
+
+  const adapters = goldensPath('merge', 'adapters');
+  it.skipIf(!adapters)('merges adapters without their base, by their factors', async () => {
+    const output = out('adapter');
+    const models = ['lora_a:0.5', 'lora_b:0.5'].map((name) => join(adapters!, name));
+    const { code, events } = await peft(
+      'merge',
+      '--method',
+      'cat',
+      '--models',
+      ...models,
+      '--output',
+      output,
+      '--json',
+    );
+    expect(events.at(-1)).toMatchObject({ event: 'result', method: 'cat' });
+    expect(code).toBe(0);
+    expect(readdirSync(output)).toContain('adapter_model.safetensors');
+  });
+
+  it.skipIf(!adapters)('merges adapters as updates, and writes an adapter of a rank', async () => {
+    const output = out('adapter');
+    const models = ['lora_a', 'lora_b'].map((name) => join(adapters!, name));
+    const argv = ['--method', 'ties', '--set', 'density=0.5', '--models', ...models, '--as', 'adapter', '--rank', '4'];
+    const { code, events } = await peft('merge', ...argv, '--output', output, '--json');
+    expect(events.at(-1)).toMatchObject({ event: 'result', method: 'ties', discarded: expect.any(Number) });
+    expect(code).toBe(0);
+    expect((await peft('inspect', output, '--json')).events.at(-1)).toMatchObject({ ranks: [4] });
+  });
+});

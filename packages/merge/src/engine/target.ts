@@ -1,0 +1,57 @@
+import { arrayLength, bytesOf, cast, type DType, f32ToBf16, f32ToF16, PeftError } from '@peftjs/core';
+import type { Files } from '../platform/platform.js';
+import type { Target } from './task.js';
+
+/** Where a task's numbers go, in any order. */
+export interface Sink {
+  /** @param at row-major index of the first number */
+  write(at: number, values: Float32Array): void;
+  /** Raw bytes of the target's own dtype, of tensors that are only copied. */
+  copy(atByte: number, bytes: Uint8Array): void;
+  /** Releases what is held; the whole result, where it stays in memory. */
+  close(): ArrayBuffer | undefined;
+}
+
+/** One rounding, to nearest, ties to even. */
+function narrow(values: Float32Array, dtype: DType): Uint8Array {
+  if (dtype === 'bf16') return bytesOf({ dtype, shape: [], data: f32ToBf16(values) });
+  if (dtype === 'f16') return bytesOf({ dtype, shape: [], data: f32ToF16(values) });
+  return bytesOf(cast({ dtype: 'f32', shape: [values.length], data: values }, dtype));
+}
+
+/** The largest finite value of a half; what rounds above it would become infinite. */
+const f16Limit = 65520;
+
+/** @throws PeftError DELTA_CONFLICT when a result is not finite in its dtype */
+export function requireStorable(values: Float32Array, dtype: DType, tensor: string, offset: number): void {
+  const limit = dtype === 'f16' ? f16Limit : Number.POSITIVE_INFINITY;
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i]!;
+    if (x < limit && x > -limit) continue;
+    const problem = `Element ${offset + i} of the merged tensor "${tensor}" is ${x}, which ${dtype} cannot hold.`;
+    const remedy = dtype === 'f16' ? 'Write bfloat16 or float32 (outDtype).' : 'Use smaller weights.';
+    throw new PeftError('DELTA_CONFLICT', `${problem} ${remedy}`, { details: { tensor, index: offset + i } });
+  }
+}
+
+export function openSink(target: Target, shape: readonly number[], files: Files | undefined): Sink {
+  const { dtype } = target;
+  const size = arrayLength(dtype, [1]) > 0 ? narrow(new Float32Array(1), dtype).length : 1;
+  if (target.to === 'file') {
+    const file = files!.open(target.path, 'write');
+    return {
+      write: (at, values) => file.write(narrow(values, dtype), target.offset + at * size),
+      copy: (at, bytes) => file.write(bytes, target.offset + at),
+      close() {
+        file.close();
+        return undefined;
+      },
+    };
+  }
+  const whole = new Uint8Array(shape.reduce((n, extent) => n * extent, size));
+  return {
+    write: (at, values) => whole.set(narrow(values, dtype), at * size),
+    copy: (at, bytes) => whole.set(bytes, at),
+    close: () => whole.buffer,
+  };
+}

@@ -1,0 +1,31 @@
+import type { Executor } from '../engine/execute.js';
+
+/** A file read and written at places of the caller's choice. Calls return when the bytes are there. */
+export interface OpenFile {
+  /** Fills `into` from byte `at` on. @throws PeftError FILE_INVALID when the file is shorter */
+  read(into: Uint8Array, at: number): void;
+  write(bytes: Uint8Array, at: number): void;
+  close(): void;
+}
+
+export interface Files {
+  open(path: string, mode: 'read' | 'write'): OpenFile;
+  /** A new file of this many bytes, beginning with `head`. */
+  create(path: string, head: Uint8Array, bytes: number): Promise<void>;
+  join(...parts: readonly string[]): string;
+  base(path: string): string;
+  kind(path: string): Promise<'file' | 'directory' | undefined>;
+  readText(path: string): Promise<string | undefined>;
+  /** Copies what describes a model (configuration, tokenizer, licence), not its weights; what is there already stays. */
+  copyModelFiles(from: string, to: string, only?: RegExp): Promise<void>;
+}
+
+/** What differs between Node and a page. */
+export interface Platform {
+  /** Processors; 1 where there are no threads. */
+  readonly processors: number;
+  /** Absent where there are no files. */
+  readonly files?: Files;
+  /** An executor in other threads. Absent where this thread is one already, and in a page. */
+  readonly startThreads?: (threads: number) => Executor;
+}
