@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFil
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createRandom, openWeights, tensorRef, writeSharded } from '@peftjs/core';
-import { goldensPath } from '@peftjs/testkit';
+import { goldensPath, sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { peft, start } from './run.js';
 
@@ -141,5 +141,23 @@ describe('peft merge', () => {
     expect(events.at(-1)).toMatchObject({ event: 'result', method: 'ties', discarded: expect.any(Number) });
     expect(code).toBe(0);
     expect((await peft('inspect', output, '--json')).events.at(-1)).toMatchObject({ ranks: [4] });
+  });
+
+  const stories = sharedPath('models', 'stories260k');
+  const tuned = goldensPath('methods', 'cases', 'lora-qv-stories260k-nonzero', 'adapter_start');
+  it.skipIf(!stories || !tuned)('an adapter added to its base is what attach makes of it', async () => {
+    const [attached, added] = [out('attached'), out('added')];
+    const argv = (method: string, output: string) => [
+      ...['merge', '--method', method, '--base', stories!, '--models', tuned!, '--output', output, '--json'],
+    ];
+    expect((await peft(...argv('attach', attached))).code).toBe(0);
+    expect((await peft(...argv('task_arithmetic', added))).code).toBe(0);
+    const [a, b] = [await openWeights(attached), await openWeights(added)];
+    expect([...b.tensors.keys()].sort()).toEqual([...a.tensors.keys()].sort());
+    for (const name of a.tensors.keys()) {
+      const [x, y] = [await numbers(attached, name), await numbers(added, name)];
+      const off = x.reduce((most, value, i) => Math.max(most, Math.abs(value - y[i]!)), 0);
+      expect(off, name).toBeLessThan(1e-6);
+    }
   });
 });
