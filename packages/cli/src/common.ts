@@ -19,6 +19,6 @@ export const model = z
   .meta({ flags: '--model <dir>', description: 'the base model, a Hugging Face directory' });
 
 export const adapters = repeated().meta({
-  flags: '--adapter <dir[:weight]...>',
-  description: 'adapters, added with their weights',
+  flags: '--adapter <dir...>',
+  description: 'adapters, DIR or DIR:WEIGHT, added',
 });
