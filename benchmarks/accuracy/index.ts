@@ -4,12 +4,13 @@
  *
  * Needs PEFTJS_SHARED. PEFTJS_BENCH_SEEDS (default 0,1,2), PEFTJS_BENCH_ONLY (names).
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sharedPath } from '@peftjs/testkit';
 import { build, measure } from '../measure.js';
+import { keep } from '../report.js';
 
 interface Recipe {
   readonly name: string;
@@ -71,14 +72,6 @@ for (const { name, data, epochs, r, reference } of recipes) {
 }
 rmSync(out, { recursive: true });
 
-const report = {
-  benchmark: 'accuracy',
-  date: new Date().toISOString().slice(0, 10),
-  cpu: cpus()[0]?.model,
-  node: process.version,
-  results,
-};
-writeFileSync(here('../results/accuracy.json'), `${JSON.stringify(report, null, 2)}\n`);
 console.table(
   results.map((x) => ({
     case: x.name,
@@ -89,4 +82,4 @@ console.table(
     'PEFT mean': x.referenceMean.toFixed(4),
   })),
 );
-console.log(JSON.stringify(report));
+keep('accuracy', { results });

@@ -2,11 +2,11 @@
  * How fast ComPEFT compresses, writes, reads and computes: normal numbers as one dense update, the median of five runs,
  * in parameters a second. PEFTJS_BENCH_PARAMETERS (default 2^24).
  */
-import { cpus } from 'node:os';
 import { compeft, cosine, readTernary } from '@peftjs/compeft';
 import { compress, createRandom, type Delta, denseTerm, packCompressed, readCompressed, tensorRef } from '@peftjs/core';
 import { memorySource } from '@peftjs/core/files';
 import { median } from '../measure.js';
+import { keep } from '../report.js';
 
 const n = Number(process.env.PEFTJS_BENCH_PARAMETERS ?? 2 ** 24);
 const shape = [n / 1024, 1024];
@@ -44,4 +44,4 @@ for (const density of [0.5, 0.2, 0.1, 0.05, 0.01]) {
   console.error(millions.join(', '));
   results.push(row);
 }
-console.log(JSON.stringify({ parameters: n, cpu: cpus()[0]?.model, node: process.version, results }));
+keep('compeft', { parameters: n, results });

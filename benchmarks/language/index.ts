@@ -6,12 +6,13 @@
  * PEFTJS_BENCH_ONLY (names).
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rows } from '@peftjs/models';
 import { sharedPath } from '@peftjs/testkit';
 import { build, measure, median } from '../measure.js';
+import { keep } from '../report.js';
 
 interface Recipe {
   readonly name: string;
@@ -129,14 +130,6 @@ for (const { name, model, heldOut, options, reference } of recipes) {
 }
 rmSync(out, { recursive: true });
 
-const report = {
-  benchmark: 'language',
-  date: new Date().toISOString().slice(0, 10),
-  cpu: cpus()[0]?.model,
-  node: process.version,
-  results,
-};
-writeFileSync(here('../results/language.json'), `${JSON.stringify(report, null, 2)}\n`);
 console.table(
   results.map((r) => ({
     model: r.name,
@@ -146,4 +139,4 @@ console.table(
     seconds: Math.round(r.seconds),
   })),
 );
-console.log(JSON.stringify(report));
+keep('language', { results });

@@ -5,11 +5,12 @@
  * Size of a checkpoint: PEFTJS_BENCH_MB (default 1000). Rounds: PEFTJS_BENCH_ROUNDS (default 3). Some methods only:
  * PEFTJS_BENCH_ONLY=ties,linear.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, findPython, type Measured, measure, median } from '../measure.js';
+import { build, findPython, type Measured, measure } from '../measure.js';
+import { beside, keep } from '../report.js';
 import { compare, writeModel } from './models.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -52,20 +53,10 @@ try {
         `${method} ${round + 1}/${rounds}: ours ${seconds(mine.at(-1))} s${python ? `, mergekit ${seconds(theirs.at(-1))} s` : ''}`,
       );
     }
-    const of = (list: readonly Measured[], pick: (m: Measured) => number | undefined) => {
-      const values = list.map(pick).filter((value): value is number => value !== undefined);
-      return values.length > 0 ? median(values) : undefined;
-    };
-    const row = (pick: (m: Measured) => number | undefined) => {
-      const [a, b] = [of(mine, pick), of(theirs, pick)];
-      return { ours: a, peer: b, ratio: a !== undefined && b !== undefined ? Number((a / b).toFixed(3)) : undefined };
-    };
     results.push({
       name: method,
       rounds,
-      seconds: row((m) => m.seconds),
-      anonymousBytes: row((m) => m.anonymous),
-      pssBytes: row((m) => m.pss),
+      ...beside(mine, theirs),
       // Random draws are not the same numbers: of DARE only the norms can agree.
       ...(python && { agreement: await compare(oursAt, peerAt, base) }),
     });
@@ -74,24 +65,6 @@ try {
   rmSync(out, { recursive: true });
 }
 
-const report = {
-  benchmark: 'merge',
-  date: new Date().toISOString().slice(0, 10),
-  cpu: cpus()[0]?.model,
-  cores: cpus().length,
-  node: process.version,
-  megabytes,
-  results,
-};
-const file = here('../results/merge.json');
-mkdirSync(here('../results'), { recursive: true });
-let before: unknown[] = [];
-try {
-  before = JSON.parse(readFileSync(file, 'utf8')) as unknown[];
-} catch {
-  // the first result
-}
-writeFileSync(file, `${JSON.stringify([...before.slice(-9), report], null, 2)}\n`);
 console.table(
   results.map((r) => ({
     case: r.name,
@@ -102,4 +75,4 @@ console.table(
     memory: r.anonymousBytes.ratio,
   })),
 );
-console.log(JSON.stringify(report));
+keep('merge', { megabytes, results });

@@ -4,12 +4,13 @@
  *
  * Needs PEFTJS_SHARED (real model and data). Rounds: PEFTJS_BENCH_ROUNDS (default 3).
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sharedPath } from '@peftjs/testkit';
 import { build, findPython, type Measured, measure, median } from '../measure.js';
+import { beside, keep } from '../report.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const rounds = Number(process.env.PEFTJS_BENCH_ROUNDS ?? 3);
@@ -103,41 +104,10 @@ for (const { name, ours, peer, seconds = (m: Measured) => m.seconds } of cases) 
       `${name} ${round + 1}/${rounds}: ours ${seconds(mine.at(-1)!).toFixed(2)} s${python ? `, PEFT ${seconds(theirs.at(-1)!).toFixed(2)} s` : ''}`,
     );
   }
-  const of = (list: Measured[], pick: (m: Measured) => number | undefined) => {
-    const values = list.map(pick).filter((v): v is number => v !== undefined);
-    return values.length ? median(values) : undefined;
-  };
-  const row = (pick: (m: Measured) => number | undefined) => {
-    const [a, b] = [of(mine, pick), of(theirs, pick)];
-    return { ours: a, peer: b, ratio: a !== undefined && b !== undefined ? Number((a / b).toFixed(3)) : undefined };
-  };
-  results.push({
-    name,
-    rounds,
-    seconds: row(seconds),
-    anonymousBytes: row((m) => m.anonymous),
-    pssBytes: row((m) => m.pss),
-  });
+  results.push({ name, rounds, ...beside(mine, theirs, seconds) });
 }
 rmSync(out, { recursive: true });
 
-const report = {
-  benchmark: 'train',
-  date: new Date().toISOString().slice(0, 10),
-  cpu: cpus()[0]?.model,
-  cores: cpus().length,
-  node: process.version,
-  results,
-};
-const file = here('../results/train.json');
-mkdirSync(here('../results'), { recursive: true });
-let before: unknown[] = [];
-try {
-  before = JSON.parse(readFileSync(file, 'utf8')) as unknown[];
-} catch {
-  // the first result
-}
-writeFileSync(file, `${JSON.stringify([...before.slice(-9), report], null, 2)}\n`);
 console.table(
   results.map((r) => ({
     case: r.name,
@@ -148,4 +118,4 @@ console.table(
     anonymous: r.anonymousBytes.ratio,
   })),
 );
-console.log(JSON.stringify(report));
+keep('train', { results });
