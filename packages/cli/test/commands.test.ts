@@ -150,7 +150,7 @@ describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
 
   it('writes a checkpoint at Ctrl-C, ends with 130, and resumes', async () => {
     const [data, adapter] = [dataFile(), out('adapter')];
-    const argv = training(data, adapter, '--steps', '2000');
+    const argv = training(data, adapter, '--steps', '200000');
     const stopped = await start(argv, (line, interrupt) => line.includes('"step":5,') && interrupt());
     expect(stopped.code).toBe(130);
     expect(stopped.events.at(-1)).toMatchObject({ event: 'error', code: 'CANCELLED' });

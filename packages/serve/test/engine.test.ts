@@ -136,8 +136,7 @@ describe.skipIf(!methods)('generation over tiny-llama (goldens)', () => {
       }
     }).rejects.toMatchObject({ code: 'CANCELLED' });
     expect(seen.length).toBeLessThan(60);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(engine.state()).toMatchObject({ running: 0, waiting: 0 });
+    await expect.poll(() => engine.state()).toMatchObject({ running: 0, waiting: 0 });
   });
 
   it('refuses, with one clear error, what it cannot serve', async () => {

@@ -80,8 +80,7 @@ describe('scheduler', () => {
       { rows: 2, adapters: 1 },
       { rows: 1, adapters: 1 },
     ]);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(model.live.size).toBe(0);
+    await expect.poll(() => model.live.size).toBe(0);
     expect(slots.list().every(({ references }) => references === 0)).toBe(true);
   });
 
