@@ -10,7 +10,6 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,
-    retry: 2, // child processes and property tests on a loaded machine: one of 2085 failed once in a while, not yet found
     reporters: ['default', './scripts/closing-line-reporter.mjs'],
     coverage: { provider: 'v8', include: ['packages/*/src/**/*.ts'] },
   },
