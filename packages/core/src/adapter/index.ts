@@ -13,6 +13,7 @@ export {
   sharedConfig,
 } from './config.js';
 export * from './define-method.js';
+export * from './dynamics.js';
 export { type MatchReport, matchModules, matchTargets, type TargetRules, type Unmatched } from './match.js';
 export * from './method.js';
 export { nearNames } from './near.js';

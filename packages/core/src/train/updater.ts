@@ -31,8 +31,8 @@ export function wholeUpdater(training: TrainingGraph, options: StepOptions): Upd
       const program = await compileStep(step, backend, signal);
       return {
         async apply(gradients, clock) {
-          const scalars = scalarFeeds(options.optimizer, options.groups, clock);
-          const norm = (await program.run(feedsOf(step.graph, { ...gradients, ...scalars })))[gradNormName];
+          const feeds = { ...gradients, ...scalarFeeds(options.groups, clock), ...clock.inputs };
+          const norm = (await program.run(feedsOf(step.graph, feeds)))[gradNormName];
           return norm ? { gradNorm: numberOf(norm) } : {};
         },
         async parameters() {
