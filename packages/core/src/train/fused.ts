@@ -1,5 +1,5 @@
 import { optimize } from '../graph/passes/optimize.js';
-import { scalarFeeds } from './groups.js';
+import { rateFeeds, scalarFeeds } from './groups.js';
 import { fusedGraph, lossName, type StepOptions, type TrainingGraph } from './step-graph.js';
 import { compileStep, feedsOf, numberOf, readAll, resultOf, type StepPlan, writeAll } from './stepper.js';
 import { gradNormName } from './update.js';
@@ -14,7 +14,7 @@ export function fusedSteps(training: TrainingGraph, options: StepOptions): StepP
       const program = await compileStep(step, backend, signal);
       return {
         async update([feeds], clock) {
-          const scalars = scalarFeeds(options.groups, clock);
+          const scalars = { ...scalarFeeds(options.groups, clock), ...rateFeeds(options.groups, clock) };
           const outputs = await program.run(feedsOf(step.graph, { ...feeds, ...scalars, ...clock.inputs }));
           const norm = outputs[gradNormName];
           return {

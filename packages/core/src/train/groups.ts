@@ -33,16 +33,18 @@ export const scalarTensor = (value: number): Tensor => ({ dtype: 'f32', shape: [
 /** Input of a group's scheduled rate, where something besides the optimizer needs it. */
 export const rateName = (group: number): string => scalarName(group, 'scheduled');
 
-/** Feeds of one update: the scalars of every group. */
+/** Feeds of `rateName`. */
+export const rateFeeds = (groups: readonly Group[], { factor }: { readonly factor: number }): Record<string, Tensor> =>
+  Object.fromEntries(groups.map(({ lr }, i) => [rateName(i), scalarTensor(lr * factor)]));
+
+/** Feeds of one update: the optimizers' scalars of every group. */
 export function scalarFeeds(
   groups: readonly Group[],
   { step, factor }: { readonly step: number; readonly factor: number },
 ): Record<string, Tensor> {
   const feeds: Record<string, Tensor> = {};
   groups.forEach(({ lr, decay, optimizer }, i) => {
-    const rate = lr * factor;
-    feeds[rateName(i)] = scalarTensor(rate);
-    for (const [name, value] of Object.entries(optimizer.scalars({ step, rate, decay })))
+    for (const [name, value] of Object.entries(optimizer.scalars({ step, rate: lr * factor, decay })))
       feeds[scalarName(i, name)] = scalarTensor(value);
   });
   return feeds;
