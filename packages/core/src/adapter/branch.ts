@@ -1,6 +1,6 @@
 import { PeftError } from '../errors.js';
 import { replaceUses, sortNodes } from '../graph/edit.js';
-import type { Node, ShapedValue } from '../graph/graph.js';
+import type { Node, ShapedValue, Value } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { ModelGraph, Site } from './target.js';
 
@@ -27,7 +27,9 @@ export const denseBranch = (site: Site, x: ShapedValue, w: ShapedValue, ops: Ops
 
 /** The matrix or table of a site as a graph value, where what leaves the site is the base's own; else undefined. */
 export function weightOf({ graph }: ModelGraph, { y }: Site): ShapedValue | undefined {
-  const producer = graph.nodes.find(({ outputs }) => outputs.includes(y));
+  const producerOf = (of: Value | undefined) => graph.nodes.find(({ outputs }) => outputs.includes(of));
+  let producer = producerOf(y);
+  while (producer?.op === 'Reshape') producer = producerOf(producer.inputs[0]);
   const found = producer?.inputs.find((value) => value && graph.weights.has(value.name) && value.shape?.length === 2);
   return found as ShapedValue | undefined;
 }
