@@ -44,6 +44,23 @@ describe('extents', () => {
 });
 
 describe('operations', () => {
+  it('refuse a convolution that does not fit, with both shapes', () => {
+    const ops = createOps(createGraph('convolution'));
+    const x = ops.input('x', 'f32', ['batch', 4, 6, 6]);
+    const w = ops.input('w', 'f32', [3, 4, 2, 2]);
+    expect(ops.conv2d(x, w, undefined, { strides: [2, 2] }).shape).toEqual(['batch', 3, 3, 3]);
+    const shapes = String.raw`"x" \[batch,4,6,6\] with the weight "w" \[3,4,2,2\]`;
+    expect(() => ops.conv2d(x, w, undefined, { groups: 3 })).toThrow(new RegExp(`${shapes} does not fit in 3 groups`));
+    expect(() => ops.conv2d(x, w, undefined, { dilations: [7, 1] })).toThrow(/is smaller than the kernel/);
+    expect(() => ops.conv2d(ops.input('rows', 'f32', ['batch', 4]), w)).toThrow(/"rows".*needs four axes/);
+    const free = ops.input('free', 'f32', ['batch', 4, 'height', 6]);
+    expect(() => ops.conv2d(free, w)).toThrow(/the extent "height"/);
+    const y = ops.input('y', 'f32', ['batch', 3, 3, 3]);
+    expect(ops.convTranspose2d(y, w, [7, 6], { strides: [2, 2] }).shape).toEqual(['batch', 4, 7, 6]);
+    expect(() => ops.convTranspose2d(y, w, [8, 6], { strides: [2, 2] })).toThrow(/a picture of \[8,6\]/);
+    expect(() => ops.convTranspose2d(x, w, [6, 6])).toThrow(/other channels/);
+  });
+
   it('infer symbolic shapes', () => {
     const ops = createOps(createGraph('shapes'));
     const x = ops.input('x', 'f32', ['batch', 'length', 8]);

@@ -37,6 +37,16 @@ export const tinyConfigs = {
     max_position_embeddings: 64,
     pad_token_id: 0,
   },
+  gpt2: {
+    model_type: 'gpt2',
+    architectures: ['GPT2LMHeadModel'],
+    vocab_size: 40,
+    n_embd: 16,
+    n_inner: 24,
+    n_layer: 2,
+    n_head: 4,
+    n_positions: 64,
+  },
 };
 
 /** Random weights for everything the head of an architecture declares. */

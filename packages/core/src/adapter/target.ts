@@ -12,9 +12,20 @@ export interface Target {
   readonly parameters: Readonly<Record<string, TensorRef>>;
   /** An output head: `all-linear` leaves it out. */
   readonly head?: boolean;
-  /** Coupling between targets, for methods that select heads or channels. */
+  /** Number of the transformer layer it is in, from 0: the targets of a layer are coupled through their roles. */
   readonly layer?: number;
-  readonly role?: 'query' | 'key' | 'value' | 'output' | 'gate' | 'up' | 'down' | 'other';
+  /**
+   * What it does in its layer. Channels that one target gives and the next takes have the same numbers: those of query,
+   * key and value (heads × headDim, head by head) enter `output`, those of `gate` and `up` enter `down`.
+   * `query-key-value` gives all three, one after the other.
+   */
+  readonly role?: 'query' | 'key' | 'value' | 'query-key-value' | 'output' | 'gate' | 'up' | 'down' | 'other';
+  /** Query heads of its attention. Given together with the next two for the roles of attention. */
+  readonly heads?: number;
+  /** Key and value heads: query head h attends to key head floor(h · kvHeads / heads). */
+  readonly kvHeads?: number;
+  /** Channels of one head. */
+  readonly headDim?: number;
 }
 
 /** A target within one graph: the value that enters ([rows, in] or ids) and the one that leaves ([rows, out]). */

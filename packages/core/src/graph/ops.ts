@@ -1,5 +1,6 @@
 import type { Graph } from './graph.js';
 import { createBuilder } from './ops/builder.js';
+import { convolution } from './ops/convolution.js';
 import { elementwise } from './ops/elementwise.js';
 import { indexing } from './ops/indexing.js';
 import { matrix } from './ops/matrix.js';
@@ -27,6 +28,7 @@ export function createOps(graph: Graph) {
     node: b.node,
     extend: b.extend,
     ...products,
+    ...convolution(b),
     ...parts,
     ...network(b, parts, products),
   };

@@ -1,6 +1,6 @@
 import { mulDim, type ShapedValue } from '@peftjs/core/graph';
 import { type Grid, rowsOf } from './grid.js';
-import type { Net } from './net.js';
+import type { HeadSizes, Net } from './net.js';
 
 /** [batch*count, heads*headDim] -> [batch, heads, count, headDim]. */
 export function splitHeads(net: Net, x: ShapedValue, grid: Grid, heads: number, headDim: number): ShapedValue {
@@ -13,10 +13,7 @@ export interface Past {
   readonly bias: ShapedValue; // batch × 1 × 1 × past
 }
 
-export interface AttentionOptions {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
+export interface AttentionOptions extends HeadSizes {
   readonly queries: Grid;
   /** Added to the scores: batch × 1 × queries × keys. */
   readonly bias: ShapedValue;

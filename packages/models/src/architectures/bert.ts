@@ -5,7 +5,7 @@ import { attention, splitHeads } from './attention.js';
 import { type BertConfig, bertConfig } from './bert-config.js';
 import { flat, type Grid, narrow, tokenInputs } from './grid.js';
 import { type Body, featureHeads } from './heads.js';
-import { embedding, layerNorm, linear, type Net } from './net.js';
+import { embedding, type LinearOptions, layerNorm, linear, type Net } from './net.js';
 import { type LayerContext, stack } from './stack.js';
 
 /** The encoder without a head (BERT, https://arxiv.org/abs/1810.04805): learned positions, norms after each sum. */
@@ -39,23 +39,23 @@ function encoderLayer(
 ): ShapedValue {
   const { ops } = net;
   const { hiddenSize: d, heads, headDim, layerNormEps } = c;
-  const project = (name: 'query' | 'key' | 'value', from: ShapedValue) =>
-    linear(net, `${path}.attention.self.${name}`, from, { in: d, out: d, bias: true, layer, role: name });
+  const size = { heads, kvHeads: heads, headDim };
+  const project = (role: 'query' | 'key' | 'value', from: ShapedValue) =>
+    linear(net, `${path}.attention.self.${role}`, from, { in: d, out: d, bias: true, layer, role, attention: size });
 
   const x = narrow(net, h, asking.reads);
   const q = splitHeads(net, ops.mul(project('query', x), 1 / Math.sqrt(headDim)), asking.grid, heads, headDim);
   const k = splitHeads(net, project('key', h), all, heads, headDim);
   const v = splitHeads(net, project('value', h), all, heads, headDim);
-  const size = { heads, kvHeads: heads, headDim };
   const context = attention(net, q, k, v, { ...size, queries: asking.grid, bias: asking.bias });
-  const dense = (name: string, from: ShapedValue, sizes: { in: number; out: number }, role: 'output' | 'up' | 'down') =>
-    linear(net, `${path}.${name}.dense`, from, { ...sizes, bias: true, layer, role });
+  const dense = (name: string, from: ShapedValue, options: LinearOptions) =>
+    linear(net, `${path}.${name}.dense`, from, { ...options, bias: true, layer });
   const norm = (name: string, from: ShapedValue) => layerNorm(net, `${path}.${name}.LayerNorm`, from, d, layerNormEps);
 
-  const o = dense('attention.output', context, { in: d, out: d }, 'output');
+  const o = dense('attention.output', context, { in: d, out: d, role: 'output', attention: size });
   const y = norm('attention.output', ops.add(o, x));
-  const up = dense('intermediate', y, { in: d, out: c.intermediateSize }, 'up');
-  const down = dense('output', activations[c.activation]!(net, up), { in: c.intermediateSize, out: d }, 'down');
+  const up = dense('intermediate', y, { in: d, out: c.intermediateSize, role: 'up' });
+  const down = dense('output', activations[c.activation]!(net, up), { in: c.intermediateSize, out: d, role: 'down' });
   return norm('output', ops.add(down, y));
 }
 

@@ -30,8 +30,7 @@ function layer(net: Net, c: Gpt2Config, path: string, h: ShapedValue, context: L
   const norm = (name: string, x: ShapedValue) => layerNorm(net, `${path}.${name}`, x, d, layerNormEps);
   const shared = { bias: true, kind: 'conv1d', layer: context.layer } as const;
 
-  const mixed = selfAttention(net, c, `${path}.attn`, norm('ln_1', h), context);
-  const o = linear(net, `${path}.attn.c_proj`, mixed, { ...shared, in: d, out: d, role: 'output' });
+  const o = selfAttention(net, c, `${path}.attn`, norm('ln_1', h), context);
   const r = net.ops.add(narrow(net, h, context.asking.reads), o);
   const up = linear(net, `${path}.mlp.c_fc`, norm('ln_2', r), { ...shared, in: d, out: inner, role: 'up' });
   const active = activations[c.activation]!(net, up);
@@ -48,21 +47,21 @@ function selfAttention(
 ): ShapedValue {
   const { ops } = net;
   const { hiddenSize: d, heads, headDim } = c;
-  const options = { in: d, out: 3 * d, bias: true, kind: 'conv1d', layer, role: 'other' } as const;
-  const fused = linear(net, `${path}.c_attn`, x, options);
+  const size = { heads, kvHeads: heads, headDim };
+  const shared = { bias: true, kind: 'conv1d', layer, attention: size } as const;
+  const fused = linear(net, `${path}.c_attn`, x, { ...shared, in: d, out: 3 * d, role: 'query-key-value' });
   const [query, key, value] = ops.split(fused, 1, [d, d, d]) as [ShapedValue, ShapedValue, ShapedValue];
   const scale = 1 / Math.sqrt(headDim) / (c.scaleByLayer ? layer + 1 : 1);
   const q = splitHeads(net, ops.mul(narrow(net, query, asking.reads), scale), asking.grid, heads, headDim);
   const k = splitHeads(net, key, all, heads, headDim);
   const v = splitHeads(net, value, all, heads, headDim);
-  return attention(net, q, k, v, {
-    heads,
-    kvHeads: heads,
-    headDim,
+  const mixed = attention(net, q, k, v, {
+    ...size,
     queries: asking.grid,
     bias: asking.bias,
     ...(caching && { past: cached(net, layer, k, v, caching) }),
   });
+  return linear(net, `${path}.c_proj`, mixed, { ...shared, in: d, out: d, role: 'output' });
 }
 
 export const gpt2 = defineArchitecture<Gpt2Config>({

@@ -57,8 +57,9 @@ function selfAttention(
   turnOf: (grid: Grid) => Rotation,
 ): ShapedValue {
   const { hiddenSize: d, heads, kvHeads, headDim } = c;
+  const size = { heads, kvHeads, headDim };
   const project = (name: string, role: 'query' | 'key' | 'value', from: ShapedValue, out: number) =>
-    linear(net, `${path}.${name}`, from, { in: d, out, bias: c.qkvBias, layer, role });
+    linear(net, `${path}.${name}`, from, { in: d, out, bias: c.qkvBias, layer, role, attention: size });
   const turn = (y: ShapedValue, grid: Grid, n: number) => {
     const { cos, sin } = turnOf(grid);
     return net.ops.rotary(splitHeads(net, y, grid, n, headDim), cos, sin);
@@ -68,15 +69,13 @@ function selfAttention(
   const k = turn(project('k_proj', 'key', x, kvHeads * headDim), all, kvHeads);
   const v = splitHeads(net, project('v_proj', 'value', x, kvHeads * headDim), all, kvHeads, headDim);
   const mixed = attention(net, q, k, v, {
-    heads,
-    kvHeads,
-    headDim,
+    ...size,
     queries: asking.grid,
     bias: asking.bias,
     ...(caching && { past: cached(net, layer, k, v, caching) }),
   });
-  const sizes = { in: heads * headDim, out: d };
-  return linear(net, `${path}.o_proj`, mixed, { ...sizes, bias: c.outputBias, layer, role: 'output' });
+  const options = { in: heads * headDim, out: d, bias: c.outputBias, layer, attention: size };
+  return linear(net, `${path}.o_proj`, mixed, { ...options, role: 'output' });
 }
 
 /** SwiGLU (https://arxiv.org/abs/2002.05202): (act(x Gᵀ) ⊙ x Uᵀ) Dᵀ. */

@@ -39,12 +39,21 @@ export interface LinearOptions {
   readonly kind?: 'linear' | 'conv1d';
   readonly layer?: number;
   readonly role?: Target['role'];
+  /** Of a target that plays a role in attention. */
+  readonly attention?: HeadSizes;
   readonly head?: boolean;
+}
+
+/** Extents of attention. */
+export interface HeadSizes {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
 }
 
 /** y = x Wᵀ + b of a module with weight (out, in): x [rows, in] -> [rows, out]. Its path becomes a target. */
 export function linear(net: Net, path: string, x: ShapedValue, options: LinearOptions): ShapedValue {
-  const { in: width, out, bias = false, kind = 'linear', layer, role, head } = options;
+  const { in: width, out, bias = false, kind = 'linear', layer, role, attention, head } = options;
   const shape = kind === 'linear' ? [out, width] : [width, out];
   const parameters: Record<string, TensorRef> = { weight: net.lookup(`${path}.weight`, shape) };
   if (bias) parameters.bias = net.lookup(`${path}.bias`, [out]);
@@ -56,6 +65,7 @@ export function linear(net: Net, path: string, x: ShapedValue, options: LinearOp
     parameters,
     ...(layer !== undefined && { layer }),
     ...(role && { role }),
+    ...(attention && { heads: attention.heads, kvHeads: attention.kvHeads, headDim: attention.headDim }),
     ...(head && { head }),
   };
   const y = net.ops.scope(path, () =>

@@ -1,4 +1,5 @@
 import type { Case } from './case.js';
+import { convolutionCases } from './convolution.js';
 import { elementwiseCases } from './elementwise.js';
 import { indexingCases } from './indexing.js';
 import { matrixCases } from './matrix.js';
@@ -19,6 +20,7 @@ export {
 export const cases: readonly Case[] = [
   ...elementwiseCases,
   ...matrixCases,
+  ...convolutionCases,
   ...shapeCases,
   ...indexingCases,
   ...networkCases,
