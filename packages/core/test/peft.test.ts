@@ -152,7 +152,7 @@ describe('writing', () => {
       ]),
     };
     const adapter = { delta, replaced: new Map(), digest: 'x' };
-    const message = await messageOf(() => writeAdapter(join(folder, 'never'), adapter));
+    const message = await messageOf(() => writeAdapter(join(folder, 'never'), adapter, { layout: 'LORA' }));
     for (const part of ['DELTA_CONFLICT', '"q.weight" has an update of kind dense', '"norm.scale"'])
       expect(message).toContain(part);
     expect(await readdir(folder)).not.toContain('never');
