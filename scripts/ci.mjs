@@ -28,7 +28,12 @@ const steps = {
 /** Runs a command, shows its output and hands back the exit code and the output's last `N passed, N failed`. */
 function run([command, ...args]) {
   return new Promise((done) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'], shell: process.platform === 'win32' });
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      shell: process.platform === 'win32',
+    });
     let tail = '';
     child.stdout.on('data', (chunk) => {
       process.stdout.write(chunk);
@@ -72,7 +77,9 @@ for (const [name, command] of selected) {
   const bad = counts ? Math.max(Number(counts[2]), Number(code !== 0)) : Number(code !== 0);
   passed += fine;
   failed += bad;
-  summary.push(`${bad ? 'FAILED' : 'passed'}  ${name.padEnd(9)} ${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s  ${fine} passed, ${bad} failed`);
+  summary.push(
+    `${bad ? 'FAILED' : 'passed'}  ${name.padEnd(9)} ${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s  ${fine} passed, ${bad} failed`,
+  );
 }
 console.log(`\n${summary.join('\n')}\n\n${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

@@ -12,6 +12,13 @@ async function readBytes(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
+/** The bytes of a file. @throws PeftError FILE_MISSING */
+export async function readFileBytes(path: string): Promise<Uint8Array> {
+  const bytes = await readBytes(path);
+  if (bytes) return bytes;
+  throw new PeftError('FILE_MISSING', `The file "${path}" does not exist.`, { details: { path } });
+}
+
 /** Text in UTF-8; undefined when the file does not exist. @throws PeftError FILE_INVALID for other bytes */
 export async function readTextFile(path: string): Promise<string | undefined> {
   const bytes = await readBytes(path);

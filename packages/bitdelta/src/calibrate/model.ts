@@ -7,6 +7,7 @@ import {
   f32,
   type Graph,
   type Kinds,
+  loadBatch,
   PeftError,
   type Rows,
   type TaskModel,
@@ -51,12 +52,8 @@ export async function batchesOf<E extends Example>(
   const batches: Batch[] = [];
   for (let at = 0; at < examples.length; at += batchSize) {
     const part = examples.slice(at, at + batchSize);
-    batches.push(
-      task.batch(
-        part,
-        part.map((_, i) => at + i),
-      ),
-    );
+    const indices = part.map((_, i) => at + i);
+    batches.push(await loadBatch(task, part, indices));
   }
   return batches;
 }

@@ -7,6 +7,7 @@ import type { ShapedValue } from '../graph/graph.js';
 import { createOps, type Ops } from '../graph/ops.js';
 import { tensorRef } from '../tensor/refs.js';
 import type { TensorRef } from '../tensor/tensor.js';
+import { underOwnPaths } from './aliases.js';
 import { addBranches, rowsOf } from './branch.js';
 import type { ModelGraph, Site } from './target.js';
 
@@ -28,9 +29,10 @@ export interface AttachDeltaOptions {
  */
 export async function attachDelta<M extends ModelGraph>(
   model: M,
-  adapter: Adapter,
+  given: Adapter,
   options: AttachDeltaOptions = {},
 ): Promise<M> {
+  const adapter = underOwnPaths(given, targetsOf(model));
   const { weight = 1, kinds = builtinKinds, parameters } = options;
   const name = options.name ?? freeName(model);
   checkFit(model, adapter, weight, kinds, parameters);
@@ -62,6 +64,8 @@ export async function attachDelta<M extends ModelGraph>(
   }
   return addBranches(model, branches, ops);
 }
+
+const targetsOf = ({ sites }: ModelGraph) => [...sites.values()].map(({ target }) => target);
 
 const split = (path: string): [module: string, leaf: string] => {
   const dot = path.lastIndexOf('.');

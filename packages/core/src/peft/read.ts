@@ -1,4 +1,5 @@
 import { platform } from '#platform';
+import { underOwnPaths } from '../adapter/aliases.js';
 import type { Adapter } from '../delta/delta.js';
 import { contentDigest } from '../delta/digest.js';
 import { PeftError, Problems } from '../errors.js';
@@ -9,6 +10,7 @@ import { openSafetensors } from '../files/safetensors-read.js';
 import { type ByteSource, fileSource } from '../files/source.js';
 import { parseJson } from '../files/strict-json.js';
 import type { TensorRef } from '../tensor/tensor.js';
+import { baseNamedAs } from './base-names.js';
 import type { BaseFacts, Layout, LayoutOutput, PeftConfig } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
@@ -44,12 +46,14 @@ export async function readAdapter(input: string | AdapterFiles, options: ReadAda
   const layout = layoutOf(config, layouts, subject);
   const weights = await openSafetensors(files.weights, signal ? { signal } : {});
   for (const message of weights.warnings) warn(message);
-  const content = await withoutCopies(layout.read({ config, tensors: weights.tensors, base, subject, warn }), base);
+  const facts = baseNamedAs(weights.tensors.keys(), base);
+  const read = layout.read({ config, tensors: weights.tensors, base: facts, subject, warn });
+  const content = await withoutCopies(read, facts);
   await refuseNonFinite(weights.tensors, subject, signal);
   const digest = await contentDigest(content);
   const name = config.get('base_model_name_or_path');
   const adapter: Adapter = {
-    ...content,
+    ...underOwnPaths(content, base.targets ?? []),
     digest,
     ...(typeof name === 'string' && name !== '' && { base: { name } }),
     peft: Object.fromEntries(config),

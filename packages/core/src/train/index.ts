@@ -4,6 +4,7 @@ export { dropoutMask, type RowOrigins } from './dropout.js';
 export { type EvaluateOptions, evaluate } from './evaluate.js';
 export * from './events.js';
 export { type Group, groupsOf, scalarFeeds } from './groups.js';
+export { loadBatch } from './load-batch.js';
 export * from './model.js';
 export { adafactor } from './optimizers/adafactor.js';
 export { adam, adamw } from './optimizers/adam.js';

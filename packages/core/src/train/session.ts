@@ -8,6 +8,7 @@ import { type Progress, writeCheckpoint } from './checkpoint.js';
 import { createEvaluator, type Evaluator } from './evaluate.js';
 import type { TrainEvent } from './events.js';
 import { judge, requireFinite } from './judge.js';
+import { loadBatch } from './load-batch.js';
 import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import type { Prepared } from './prepare.js';
@@ -58,11 +59,11 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   async function update(): Promise<TrainEvent> {
     const began = performance.now();
     const { step: t, epochLoss } = progress;
-    const batches = order.update(t).batches.map((indices) =>
-      task.batch(
-        indices.map((i) => prepared.examples[i]!),
-        indices,
-      ),
+    const batches = await Promise.all(
+      order.update(t).batches.map((indices) => {
+        const chosen = indices.map((i) => prepared.examples[i]!);
+        return loadBatch(task, chosen, indices);
+      }),
     );
     const factor = schedule(t);
     const feeds = batchFeeds(batches, { inputs: attached.dropout, seed: o.seed, update: t });
