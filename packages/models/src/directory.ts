@@ -5,7 +5,11 @@ import { fileSource, isJsonObject, parseJson, toPlain } from '@peftjs/core/files
 async function readBytes(path: string): Promise<Uint8Array | undefined> {
   try {
     const source = await fileSource(path);
-    return await source.read(0, source.size);
+    try {
+      return await source.read(0, source.size);
+    } finally {
+      await source.close();
+    }
   } catch (error) {
     if (isPeftError(error) && error.code === 'FILE_MISSING') return undefined;
     throw error;

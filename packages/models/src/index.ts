@@ -12,6 +12,7 @@ export type { Pooling } from './architectures/pooling.js';
 export { type ChatMessage, type ChatOptions, type ChatTemplate, createChatTemplate, readChatTemplate } from './chat.js';
 export { type ModelConfig, modelConfig, type RawConfig, readConfig } from './config.js';
 export { type Bins, cheapestBins, paddedBins, splitBins } from './data/bins.js';
+export { imageRows } from './data/image-rows.js';
 export { ignored, type Layout, type PackOptions, packBatch, type Sequence } from './data/pack.js';
 export { type Row, type RowsOptions, rows } from './data/read.js';
 export { type Decoder, type DecoderOptions, openDecoder } from './decoder.js';

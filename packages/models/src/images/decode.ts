@@ -49,6 +49,8 @@ async function decodePng(bytes: Uint8Array): Promise<Image> {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const pixels = header.getUint32(16) * header.getUint32(20);
   if (pixels > mostPixels) throw new Error(`it unfolds to ${pixels} pixels`);
+  const [depth, interlaced] = [bytes[24]!, bytes[28] !== 0];
+  if (interlaced && depth < 8) throw new Error(`${depth} bits a sample, interlaced, are not read`);
   const { decode } = await import('fast-png');
   return colours(decode(bytes, { checkCrc: true }));
 }
