@@ -5,7 +5,7 @@ import { dirname, join, posix } from 'node:path';
 import { filesUnder, importsOf, packages, report } from './packages.mjs';
 
 /** From the ground up. Files beside the folders (errors, run) lie below all of them, index.ts above. */
-const floors = ['tensor', 'files', 'graph', 'autodiff', 'backend', 'delta', 'adapter', 'peft', 'train'];
+const floors = ['tensor', 'files', 'graph', 'autodiff', 'backend', 'delta', 'optim', 'adapter', 'peft', 'train'];
 const floorOf = (file) => (file === 'index.ts' ? floors.length : floors.indexOf(file.split('/')[0]));
 
 /** Workspace packages that a package's source may import; `core` alone where nothing is said. Methods are such packages. */

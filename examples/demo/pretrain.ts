@@ -115,11 +115,8 @@ for (const [alias, source] of Object.entries(model.tied)) {
   replaceUses(graph, graph.values.get(alias)!, graph.values.get(source)!);
 }
 const optimizer = adamw({ betas: [0.9, 0.99] });
-const groups = [{ lr: rate, decay: 0 }];
-const step = fusedGraph(
-  { graph, loss, trainables },
-  { optimizer, groups, groupOf: trainables.map(() => 0), maxGradNorm: 1 },
-);
+const groups = [{ lr: rate, decay: 0, optimizer }];
+const step = fusedGraph({ graph, loss, trainables }, { groups, groupOf: trainables.map(() => 0), maxGradNorm: 1 });
 
 const backend = onnxruntime();
 const program = await backend.compile(step.graph, { outputs: step.outputs, carry: step.carry });
@@ -138,7 +135,7 @@ for (let t = 0; t < steps; t++) {
   const outputs = await program.run({
     ...batch.feeds,
     loss_weight: f32([], [1 / batch.labels]),
-    ...scalarFeeds(optimizer, groups, { step: t + 1, factor: schedule(t) }),
+    ...scalarFeeds(groups, { step: t + 1, factor: schedule(t) }),
   });
   if ((t + 1) % 100 === 0) {
     const seconds = (Date.now() - started) / 1000;

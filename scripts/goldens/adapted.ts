@@ -87,19 +87,16 @@ export interface Steps {
 export function stepsOf(adapted: Adapted, optimizer: CaseOptimizer, gradAccumulation = 1): Steps {
   const { attached, training } = attachTraining(adapted);
   const rules = attached.trainables.map(({ rule }) => rule);
-  const { groups, of } = groupsOf(rules, { lr: optimizer.lr, weightDecay: optimizer.weight_decay ?? 0 });
+  const run = { lr: optimizer.lr, weightDecay: optimizer.weight_decay ?? 0, optimizer: optimizerOf(optimizer) };
+  const { groups, of } = groupsOf(rules, run);
   const { max_grad_norm: maxGradNorm } = optimizer;
-  const options = { optimizer: optimizerOf(optimizer), groups, groupOf: of, gradAccumulation };
+  const options = { groups, groupOf: of, gradAccumulation };
   return { attached, steps: planSteps(training, { ...options, ...(maxGradNorm !== undefined && { maxGradNorm }) }) };
 }
 
 /** Trained tensors as an adapter. */
 export const adapterOf = ({ plan, start, base }: Adapted, trained: ReadonlyMap<string, Tensor>): Promise<Adapter> =>
-  toAdapter(
-    plan,
-    { frozen: start.frozen, train: new Map([...start.train, ...trained]) },
-    { parameters: base.model.parameters },
-  );
+  toAdapter(plan, { ...start, train: new Map([...start.train, ...trained]) }, { parameters: base.model.parameters });
 
 /** An adapter's tensors by the names they have in its file. */
 export async function fileTensors(adapter: Adapter, plan: Plan): Promise<Map<string, Tensor>> {

@@ -202,7 +202,7 @@ export async function adapterGradients(run: RawRun): Promise<ReadonlyMap<string,
 
   // Written as an adapter whose numbers are the gradients, they get the keys and the layout of its file.
   const train = new Map(named.map(([name, output]) => [name, toF32(results[output]!)]));
-  const asAdapter = await toAdapter(plan, { train, frozen: start.frozen }, { parameters });
+  const asAdapter = await toAdapter(plan, { ...start, train }, { parameters });
   const layout = plugins.layouts.get(String(peft?.peft_type ?? plan.method.layout))!;
   const { tensors } = await layout.write({ ...asAdapter, ...(peft ? { peft } : {}) }, { kinds: plugins.kinds });
   return new Map(await Promise.all([...tensors].map(async ([key, ref]) => [key, await ref.read()] as const)));

@@ -51,7 +51,7 @@ describe('optimizers', () => {
       const inputs = await read('inputs.safetensors');
       const expected = await read('expected.safetensors');
       const start = within(inputs, 'start/');
-      const { program, update } = await updateProgram(start, optimizer, { lr: 0.01, decay });
+      const { program, update } = await updateProgram(start, { lr: 0.01, decay, optimizer });
       for (let step = 1; step <= 6; step++) {
         await update(within(inputs, `grad/${step - 1}/`), step);
         for (const parameter of start.keys()) {
@@ -70,7 +70,7 @@ describe('optimizers', () => {
       [...start].map(([name, { shape, data }]) => [name, f32(shape, new Float32Array(data.length))]),
     );
     for (const max of ['0.5', '5.0', '1000.0']) {
-      const { program, update } = await updateProgram(zeros, sgd(), { lr: 1, decay: 0 }, Number(max));
+      const { program, update } = await updateProgram(zeros, { lr: 1, decay: 0, optimizer: sgd() }, Number(max));
       const { grad_norm: norm } = await update(within(inputs, 'grad/0/'), 1);
       const known = expected.get(`clip_${max}/norm`)!;
       expectClose(`norm for ${max}`, f32(known.shape, [Number(norm!.data[0])]), known, { relative: 2e-6 });
@@ -89,7 +89,7 @@ describe('optimizers', () => {
     const p = createRandom(1).normal([5]);
     const grads = [2, 3, 4].map((seed) => createRandom(seed).normal([5], 0, 1e-5));
     const optimizer = adamw({ eps: 1e-6, epsPlacement: 'before', decayPlacement: 'after' });
-    const { program, update } = await updateProgram(new Map([['p', p]]), optimizer, { lr: 0.005, decay: 0.05 });
+    const { program, update } = await updateProgram(new Map([['p', p]]), { lr: 0.005, decay: 0.05, optimizer });
     const [m, v] = [new Float64Array(5), new Float64Array(5)];
     const want = Float64Array.from(p.data as Float32Array);
     for (const [i, g] of grads.entries()) {
@@ -107,7 +107,7 @@ describe('optimizers', () => {
 
   it('puts parameters of one rate and decay in one group', () => {
     const rules = [{}, { lr: 16 }, { absoluteLr: 0.5 }, { weightDecay: 0 }, {}, { lr: 5, weightDecay: 0.1 }];
-    const { groups, of } = groupsOf(rules, { lr: 0.1, weightDecay: 0.1 });
+    const { groups, of } = groupsOf(rules, { lr: 0.1, weightDecay: 0.1, optimizer: sgd() });
     expect(of).toEqual([0, 1, 2, 3, 0, 2]);
     expect(groups.map(({ lr }) => lr)).toEqual([0.1, 1.6, 0.5, 0.1]);
     expect(groups.map(({ decay }) => decay)).toEqual([0.1, 0.1, 0.1, 0]);

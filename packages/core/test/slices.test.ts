@@ -28,10 +28,9 @@ function squares(shapes: Readonly<Record<string, readonly number[]>>): TrainingG
 const shapes = { w: [4001], v: [3, 7] };
 const sliceLength = 1000;
 const options = (optimizer: Optimizer): StepOptions => ({
-  optimizer,
   groups: [
-    { lr: 0.01, decay: 0.1 },
-    { lr: 0.2, decay: 0 },
+    { lr: 0.01, decay: 0.1, optimizer },
+    { lr: 0.2, decay: 0, optimizer },
   ],
   groupOf: [0, 1],
   maxGradNorm: 0.5,
@@ -68,7 +67,7 @@ it('many trainables are updated in slices where the optimizer allows it, with th
   const point = random.normal(many.w, 0, 1);
   const after: Tensor[] = [];
   for (const optimizer of [adamw(), { ...adamw(), elementwise: false }]) {
-    const o = { optimizer, groups: [{ lr: 0.1, decay: 0 }], groupOf: [0], gradAccumulation: 1 };
+    const o = { groups: [{ lr: 0.1, decay: 0, optimizer }], groupOf: [0], gradAccumulation: 1 };
     const plan = planSteps(squares(many), o, 1999);
     const stepper = await plan.compile(roundedBackend());
     await stepper.write(new Map([['w', point], ...plan.state]));

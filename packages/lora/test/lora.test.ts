@@ -37,7 +37,7 @@ const target = (kind: Target['kind'], inside: number, out: number, path = 'm'): 
   parameters: {},
 });
 const settings = (options: object = {}) => LoraConfig.parse(options);
-const start = (options: object, where: Target) => lora.method.init(where, settings(options), rng.fork(where.path));
+const start = (options: object, where: Target) => lora.method.init(where, settings(options), rng.fork(where.path), {});
 
 const moments = (values: Float32Array) => {
   const mean = values.reduce((s, x) => s + x, 0) / values.length;
@@ -230,8 +230,9 @@ describe('the update', () => {
       const p = Object.fromEntries(
         ['a', 'b'].map((name) => [name, ops.constant(tensors.train.get(`${where.path}:${name}`)!)]),
       );
-      ops.output(lora.method.apply!({ x, p, target: where, c }, ops), 'fast');
-      const w = lora.method.delta({ p, target: where, c }, ops); // out × in
+      const site = { p, target: where, c, s: {} };
+      ops.output(lora.method.apply!({ ...site, x, y: x, parameters: {}, dropped: false }, ops), 'fast');
+      const w = lora.method.delta!(site, ops); // out × in
       ops.output(
         ids ? ops.transpose(ops.gather(w, x, 1), [1, 0]) : ops.gemm(x, w, undefined, { transB: true }),
         'slow',
@@ -293,7 +294,10 @@ describe('the update', () => {
     const g = ops.input('g', 'f32', [2, 2]);
     const p = { k: ops.constant(f32([2, 2], [1, 2, 3, 4])) };
     const change = (name: string, params: object) =>
-      lora.method.precondition!({ name, g, p: params as typeof p, c: settings() }, ops);
+      lora.method.precondition!(
+        { name, g, p: params as typeof p, c: settings(), target: target('linear', 2, 2), s: {} },
+        ops,
+      );
     expect([change('bias', p), change('b', {})]).toEqual([g, g]);
     ops.output(change('b', p), 'y');
     const program = await referenceBackend().compile(graph);

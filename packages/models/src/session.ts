@@ -63,8 +63,8 @@ export async function openSession<E extends Example>(model: Model<E>, options: S
       const examples = rows.map((row, i) => task.encode(typeof row === 'string' ? { [column]: row } : row, i));
       const found: Prediction[] = [];
       for (let from = 0; from < examples.length; from += batchSize) {
-        const part = examples.slice(from, from + batchSize);
-        const batch = await loadBatch(task, part, [...part.keys()], { labels: false });
+        const indices = [...examples.keys()].slice(from, from + batchSize);
+        const batch = await loadBatch(task, examples, indices, { labels: false });
         const feeds = Object.fromEntries(Object.entries(batch.feeds).filter(([name]) => fed.has(name)));
         found.push(...task.predictions!(await program.run(feeds, run), batch));
       }

@@ -198,8 +198,8 @@ describe.skipIf(!methods)('names of modules', () => {
       await readAdapter(await classicAdapter()),
       await readAdapter(await classicAdapter(), { base: facts }),
     ];
+    // 1.4e-5: what the case allows, twenty times its own distance from float64
     for (const directory of [base, fresh, bare])
-      // 1.4e-5: what the case allows, twenty times its own distance from float64
       for (const adapter of adapters)
         expectClose('logits', await logits(directory, adapter), expected, { relToMax: 1.4e-5 });
   });

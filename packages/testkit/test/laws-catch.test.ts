@@ -1,7 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Backend, defineMethod, f32, type Method, type Program, type Tensor, tensorRef } from '@peftjs/core';
+import {
+  type Backend,
+  defineMethod,
+  f32,
+  type Method,
+  type Program,
+  type Tensor,
+  type Term,
+  tensorRef,
+} from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
 import { lora } from '@peftjs/lora';
 import { onnxruntime } from '@peftjs/onnxruntime';
@@ -35,8 +44,8 @@ describe('the laws of a method catch', () => {
   });
 
   it('a start that changes the model', async () => {
-    const init: Method['init'] = (target, c, rng) => {
-      const { train } = method.init(target, c, rng);
+    const init: Method['init'] = (target, c, rng, given) => {
+      const { train } = method.init(target, c, rng, given);
       return { train: { ...train, b: mapped(train.b!, () => 0.1) } };
     };
     expect(await brokenBy({ init })).toContain('starts without changing the model');
@@ -57,7 +66,7 @@ describe('the laws of a method catch', () => {
 
   it('a saved update with another scale', async () => {
     const toDelta: Method['toDelta'] = (site) => {
-      const { weight } = method.toDelta(site);
+      const { weight } = method.toDelta(site) as Record<string, Term>;
       return { weight: { ...weight!, meta: { ...weight!.meta, scale: Number(weight!.meta.scale) * 1.01 } } };
     };
     expect(await brokenBy({ toDelta })).toContain('what is saved is ΔW, in the layout of the parameter');
@@ -65,7 +74,7 @@ describe('the laws of a method catch', () => {
 
   it('a start that does not come from the seed', async () => {
     let calls = 0;
-    const init: Method['init'] = (target, c, rng) => method.init(target, c, rng.fork('call', calls++));
+    const init: Method['init'] = (target, c, rng, given) => method.init(target, c, rng.fork('call', calls++), given);
     expect(await brokenBy({ init })).toContain('starts from the seed alone, each target for itself');
   });
 

@@ -18,19 +18,19 @@ interface Update {
 async function compileUpdate({ backend }: RunContext, start: Tensors, { optimizer, lr, decay, maxGradNorm }: Update) {
   const graph = createGraph('update');
   const ops = createOps(graph);
-  const { groups } = groupsOf([{}], { lr, weightDecay: decay });
+  const { groups } = groupsOf([{}], { lr, weightDecay: decay, optimizer });
   const gradients = [...start].map(([name, { shape }]) => ({
     trainable: { name, value: ops.input(name, 'f32', shape), shape, rule: {} },
     g: ops.input(`grad ${name}`, 'f32', shape),
     group: 0,
   }));
-  const { carry, state } = appendUpdate(gradients, { optimizer, groups, ...(maxGradNorm && { maxGradNorm }) }, ops);
+  const { carry, state } = appendUpdate(gradients, { groups, ...(maxGradNorm && { maxGradNorm }) }, ops);
   const program = await backend.compile(graph, { carry });
   for (const [name, tensor] of [...start, ...state]) await program.write(name, tensor);
   const update = (gradient: (name: string) => Tensor, step: number) =>
     program.run({
       ...Object.fromEntries([...start.keys()].map((name) => [`grad ${name}`, gradient(name)])),
-      ...scalarFeeds(optimizer, groups, { step, factor: 1 }),
+      ...scalarFeeds(groups, { step, factor: 1 }),
     });
   return { program, update };
 }

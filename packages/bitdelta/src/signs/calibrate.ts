@@ -76,9 +76,8 @@ async function* distil<E extends Example>(
   const batches = await batchesOf(model, options.data, batchSize);
   const teacher = teacherGraph(model, exact, kinds);
   const student = await studentGraph(model, compressed, kinds);
-  const optimizer = adamw();
-  const groups = [{ lr, decay: weightDecay }];
-  const step = fusedGraph(student, { optimizer, groups, groupOf: student.trainables.map(() => 0) });
+  const groups = [{ lr, decay: weightDecay, optimizer: adamw() }];
+  const step = fusedGraph(student, { groups, groupOf: student.trainables.map(() => 0) });
   const schedule = createSchedule('cosine', steps, { steps: 0 });
   requireRunning(signal, 'The calibration');
   const right = await compileGraph(backend, teacher.graph, { signal });
@@ -91,7 +90,7 @@ async function* distil<E extends Example>(
         const batch = batches[orderOf(seed, Math.floor(t / batches.length), batches.length)[t % batches.length]!]!;
         const { [teacher.logits.name]: logits } = await right.run(feedsFor(teacher.graph, batch.feeds));
         const feeds = { ...batch.feeds, ...targets(logits!, rowMask(batch, student.extent)) };
-        const update = { ...feeds, ...scalarFeeds(optimizer, groups, { step: t + 1, factor: schedule(t) }) };
+        const update = { ...feeds, ...scalarFeeds(groups, { step: t + 1, factor: schedule(t) }) };
         const loss = Number((await program.run(feedsFor(step.graph, update))).loss!.data[0]);
         if (!Number.isFinite(loss))
           throw new PeftError(

@@ -15,12 +15,10 @@ const options = z.object({
   task: z
     .string()
     .meta({ flags: '--task <name>', description: 'causal-lm, sequence-classification, image-classification, ...' }),
-  data: z
-    .string()
-    .meta({
-      flags: '--data <file>',
-      description: 'rows to measure on (.tsv, .csv, .jsonl; or a folder of images by label)',
-    }),
+  data: z.string().meta({
+    flags: '--data <file>',
+    description: 'rows to measure on (.tsv, .csv, .jsonl; or a folder of images by label)',
+  }),
   columns: pairs(',').meta({
     flags: '--columns <pairs>',
     description: "renames the file's columns: text=sentence,label=y",

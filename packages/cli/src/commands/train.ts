@@ -19,12 +19,10 @@ const options = z.object({
   task: z
     .string()
     .meta({ flags: '--task <name>', description: 'causal-lm, sequence-classification, image-classification, ...' }),
-  data: z
-    .string()
-    .meta({
-      flags: '--data <file>',
-      description: 'rows to train on (.tsv, .csv, .jsonl; or a folder of images by label)',
-    }),
+  data: z.string().meta({
+    flags: '--data <file>',
+    description: 'rows to train on (.tsv, .csv, .jsonl; or a folder of images by label)',
+  }),
   evalData: z.string().optional().meta({ flags: '--eval-data <file>', description: 'rows to measure on' }),
   columns: pairs(',').meta({
     flags: '--columns <pairs>',

@@ -1,14 +1,14 @@
+import { requireAdditive } from '../delta/additive.js';
 import { applyDelta } from '../delta/apply.js';
 import type { Adapter, Term } from '../delta/delta.js';
 import { sameExtents } from '../delta/kinds/common.js';
 import { builtinKinds, type Kinds, kindOf } from '../delta/registry.js';
 import { PeftError, Problems } from '../errors.js';
-import type { ShapedValue } from '../graph/graph.js';
-import { createOps, type Ops } from '../graph/ops.js';
-import { tensorRef } from '../tensor/refs.js';
+import { createOps } from '../graph/ops.js';
 import type { TensorRef } from '../tensor/tensor.js';
 import { underOwnPaths } from './aliases.js';
-import { addBranches, rowsOf } from './branch.js';
+import { type ChangedModule, changedOutput } from './attach-terms.js';
+import { type Move, moveOutputs } from './branch.js';
 import type { ModelGraph, Site } from './target.js';
 
 export interface AttachDeltaOptions {
@@ -22,10 +22,12 @@ export interface AttachDeltaOptions {
 }
 
 /**
- * Puts an adapter beside a frozen base for inference: updates of targets as branches (in factors where their kind has
- * them, dense otherwise), so weights shared between modules stay as they are; other parameters and replacements in
+ * Puts an adapter beside a frozen base for inference: sums as branches of their targets (in the way of their kind, in
+ * factors where it has them, dense otherwise), what is not a sum in place of what leaves the target; so weights shared
+ * between modules stay as they are, but for kinds that change them for all. Other parameters and replacements stand in
  * place of the base's. Call it again for the next adapter, on the model that it returns.
- * @throws PeftError ADAPTER_MISMATCH listing everything that does not fit the model
+ * @throws PeftError ADAPTER_MISMATCH listing everything that does not fit the model; DELTA_CONFLICT for a weight on what
+ *   is not a sum, or where the order of this adapter and one before it counts
  */
 export async function attachDelta<M extends ModelGraph>(
   model: M,
@@ -40,32 +42,60 @@ export async function attachDelta<M extends ModelGraph>(
 
   const ops = createOps(model.graph);
   const factor = weight === 'input' ? ops.input(`${name}:weight`, 'f32', []) : undefined;
-  const branches = new Map<string, ShapedValue>();
-  for (const [path, terms] of adapter.delta.params) {
-    const scaled =
-      typeof weight === 'number' && weight !== 1 ? terms.map((t) => kindOf(t, kinds).scale(t, weight)) : terms;
-    const shape = adapter.delta.shape.get(path)!;
-    const [module, leaf] = split(path);
-    const site = model.sites.get(module);
-    if (site && (leaf === 'weight' || leaf === 'bias')) {
-      const make = leaf === 'weight' ? weightBranch : biasBranch;
-      const added = await make({ site, terms: scaled, shape, name: `${name}:${path}`, kinds, ops });
-      const branch = factor ? ops.mul(added, factor) : added;
-      const before = branches.get(module);
-      branches.set(module, before ? ops.add(before, branch) : branch);
-    } else if (model.graph.weights.has(path)) {
-      const merged = applyDelta(
-        new Map([[path, model.graph.weights.get(path)!]]),
-        { shape: new Map(), params: new Map([[path, scaled]]) },
-        { kinds },
-      );
-      model.graph.weights.set(path, merged.get(path)!);
-    }
+  const { modules, others } = modulesOf(model, adapter, { weight, name, kinds });
+  const moves = new Map<string, Move>();
+  for (const [path, module] of modules) {
+    const from = model.graph.nodes.length;
+    const to = await changedOutput(module, { model, kinds, ops, factor });
+    moves.set(path, { to, nodes: model.graph.nodes.slice(from) });
   }
-  return addBranches(model, branches, ops);
+  for (const [path, terms] of others) {
+    const base = model.graph.weights.get(path);
+    if (!base) continue;
+    const delta = { shape: new Map(), params: new Map([[path, terms]]) };
+    model.graph.weights.set(path, applyDelta(new Map([[path, base]]), delta, { kinds }).get(path)!);
+  }
+  return moveOutputs(model, moves);
+}
+
+/** The modules of this form that the adapter changes, by path, and the terms on all other parameters. */
+function modulesOf(
+  { sites }: ModelGraph,
+  { delta }: Adapter,
+  { weight, name, kinds }: Required<Pick<AttachDeltaOptions, 'weight' | 'name' | 'kinds'>>,
+) {
+  const modules = new Map<string, ChangedModule>();
+  const others = new Map<string, readonly Term[]>();
+  const put = (site: Site, leaf: 'weight' | 'bias', terms: readonly Term[], shape: readonly number[]) => {
+    const path = site.target.path;
+    const own = modules.get(path);
+    const all = [...(own?.[leaf]?.terms ?? []), ...terms];
+    modules.set(path, { ...own, site, [leaf]: { terms: all, shape, name: `${name}:${path}.${leaf}` } });
+  };
+  for (const [path, given] of delta.params) {
+    const terms =
+      typeof weight === 'number' && weight !== 1 ? given.map((t) => kindOf(t, kinds).scale(t, weight)) : given;
+    const [module, leaf] = split(path);
+    const site = sites.get(module);
+    if (!site || (leaf !== 'weight' && leaf !== 'bias')) {
+      others.set(path, terms);
+      continue;
+    }
+    put(site, leaf, terms, delta.shape.get(path)!);
+    const shared = terms.filter((term) => kindOf(term, kinds).shared === true);
+    if (shared.length > 0)
+      for (const tied of sitesSharing(sites, site)) put(tied, leaf, shared, delta.shape.get(path)!);
+  }
+  return { modules, others };
 }
 
 const targetsOf = ({ sites }: ModelGraph) => [...sites.values()].map(({ target }) => target);
+
+/** Other modules with the same weight. */
+const sitesSharing = (sites: ModelGraph['sites'], { target }: Site): Site[] =>
+  [...sites.values()].filter(
+    (site) => site.target !== target && site.target.parameters.weight === target.parameters.weight,
+  );
 
 const split = (path: string): [module: string, leaf: string] => {
   const dot = path.lastIndexOf('.');
@@ -77,63 +107,6 @@ function freeName(model: ModelGraph): string {
   for (let n = 0; ; n++) if (!taken.some((value) => value.startsWith(`adapter${n}:`))) return `adapter${n}`;
 }
 
-interface Branch {
-  readonly site: Site;
-  readonly terms: readonly Term[];
-  readonly shape: readonly number[];
-  readonly name: string;
-  readonly kinds: Kinds;
-  readonly ops: Ops;
-}
-
-/** Σ over the terms of x ΔWᵀ: [rows, out]. */
-async function weightBranch({ site, terms, shape, name, kinds, ops }: Branch): Promise<ShapedValue> {
-  const x = rowsOf(site, ops);
-  const ids = site.target.kind === 'embedding';
-  const parts: ShapedValue[] = [];
-  for (const [i, term] of (await joined(terms, shape, kinds)).entries()) {
-    const kind = kindOf(term, kinds);
-    const slots = await kind.slots?.(term, shape);
-    if (slots) {
-      const a = ops.weight(`${name}:${i}.a`, tensorRef(slots.a)); // [in, r]
-      const b = ops.weight(`${name}:${i}.b`, tensorRef(slots.b)); // [r, out]
-      const h = ids ? ops.gather(a, x) : ops.gemm(x, a); // [rows, r]
-      parts.push(ops.gemm(h, b));
-      continue;
-    }
-    const w = ops.weight(`${name}:${i}`, denseRef(term, shape, kinds));
-    // Embedding rows and conv1d weights lie as (in, out), linear ones as (out, in).
-    if (ids) parts.push(ops.gather(w, x));
-    else parts.push(ops.gemm(x, w, undefined, { transB: site.target.kind !== 'conv1d' }));
-  }
-  return parts.reduce((sum, part) => ops.add(sum, part));
-}
-
-async function biasBranch({ terms, shape, name, kinds, ops }: Branch): Promise<ShapedValue> {
-  const parts = terms.map((term, i) => ops.weight(`${name}:${i}`, denseRef(term, shape, kinds)));
-  return parts.reduce((sum, part) => ops.add(sum, part));
-}
-
-/** Terms of one kind as one, where the kind can. */
-async function joined(terms: readonly Term[], shape: readonly number[], kinds: Kinds): Promise<readonly Term[]> {
-  const out: Term[] = [];
-  for (const kind of new Set(terms.map((term) => term.kind))) {
-    const group = terms.filter((term) => term.kind === kind);
-    const { add } = kindOf(group[0]!, kinds);
-    if (group.length > 1 && add) out.push(await add(group, shape));
-    else out.push(...group);
-  }
-  return out;
-}
-
-const denseRef = (term: Term, shape: readonly number[], kinds: Kinds): TensorRef => ({
-  dtype: 'f32',
-  shape,
-  async read(range) {
-    return tensorRef(await kindOf(term, kinds).dense(term, shape)).read(range);
-  },
-});
-
 function checkFit(
   model: ModelGraph,
   adapter: Adapter,
@@ -142,6 +115,7 @@ function checkFit(
   parameters: ReadonlyMap<string, TensorRef> | undefined,
 ): void {
   const problems = new Problems();
+  if (weight !== 1) requireAdditive(adapter.delta, kinds, 'This adapter cannot be weighted');
   if (weight !== 1 && adapter.replaced.size > 0)
     throw new PeftError(
       'DELTA_CONFLICT',

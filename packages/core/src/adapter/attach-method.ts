@@ -1,46 +1,43 @@
 import type { z } from 'zod';
 import { PeftError } from '../errors.js';
-import type { Dim } from '../graph/dim.js';
-import { promoteWeight } from '../graph/edit.js';
+import { promoteWeight, sortNodes } from '../graph/edit.js';
 import type { ShapedValue } from '../graph/graph.js';
 import { createOps, type Ops } from '../graph/ops.js';
-import { elementCount } from '../tensor/dtype.js';
 import { tensorRef } from '../tensor/refs.js';
-import type { Plan, PlannedSite } from './bind.js';
-import { addBranches, denseBranch, rowsOf, siteOf } from './branch.js';
-import type { ParameterRule, Params } from './method.js';
-import { type Start, tensorName } from './start.js';
-import type { ModelGraph, Site, Target } from './target.js';
-
-/** A tensor to train: a graph input, how the optimizer treats it, and what changes its gradient first. */
-export interface Trainable {
-  readonly name: string;
-  readonly value: ShapedValue;
-  readonly shape: readonly number[];
-  readonly rule: ParameterRule;
-  /** To be emitted into the graph that the tensor was attached to. */
-  precondition?(g: ShapedValue, ops: Ops): ShapedValue;
-}
-
-/** A mask that the loop makes for every run: u8 [rows, width], 1 keeps. */
-export interface DropoutInput {
-  readonly name: string;
-  readonly rows: Dim;
-  readonly width: number;
-  readonly p: number;
-}
+import type { Tensor } from '../tensor/tensor.js';
+import type { Plan } from './bind.js';
+import { denseBranch, siteOf } from './branch.js';
+import { changeWeights } from './change-weights.js';
+import { ownConfig } from './config.js';
+import { type DropoutInput, entering } from './entering.js';
+import type { GraphSite, Method, ModuleSite, Params } from './method.js';
+import { changeOutputs } from './outputs.js';
+import { lettersOf, type Start, tensorName } from './start.js';
+import type { ModelGraph, Site } from './target.js';
+import { ruleOfReplaced, type Trainable, trainablesOf } from './trainables.js';
 
 export interface Attached<M extends ModelGraph = ModelGraph> {
   readonly model: M;
   readonly trainables: readonly Trainable[];
+  /** What is differentiated: the trainables' values, or what is streamed in their place. */
+  readonly wrt: readonly ShapedValue[];
   readonly dropout: readonly DropoutInput[];
+  /** [] */
+  readonly penalty?: ShapedValue;
+  /** The changed weight of every target, by path: what `observe` sees the gradient of. */
+  readonly weights: ReadonlyMap<string, ShapedValue>;
+  /** The targets as the method sees them in this graph, by path. */
+  readonly sites: ReadonlyMap<string, GraphSite<unknown>>;
   /** What a user should hear once, e.g. that a slow path is taken. */
   readonly notes: readonly string[];
 }
 
+/** Graph input of one of a method's `scalars`. */
+export const methodScalar = (name: string): string => `method:${name}`;
+
 /**
- * Puts a planned method into a graph: trainables become inputs `${path}:${letter}`, frozen tensors weights of that name,
- * parameters trained in full inputs of their own name. The graph is changed in place.
+ * Puts a planned method into a graph: trained and held tensors become inputs `${path}:${letter}`, frozen ones weights of
+ * that name, parameters trained in full inputs of their own name. The graph is changed in place.
  * @param start shapes and names of the tensors, and the numbers of the frozen ones
  * @throws PeftError GRAPH_INVALID when the graph has none of the plan's targets
  */
@@ -50,108 +47,123 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   start: Start,
   options: { readonly training: boolean },
 ): Attached<M> {
+  type C = z.output<Schema>;
   const ops = createOps(model.graph);
-  const trainables: Trainable[] = [];
+  const { method } = plan;
+  const s = declareScalars(plan, ops);
+  const { values, streamed } = declareTensors(plan, start, ops);
+  // A target without tensors is one that a later phase left out.
+  const all: { readonly site: GraphSite<C> }[] = plan.sites
+    .map(({ target, c }) => ({ site: { target, c, p: lettersOf(target.path, values), s } }))
+    .filter(({ site }) => Object.keys(site.p).length > 0);
+
+  const weights = changeWeights(method, all, ops);
   const dropout: DropoutInput[] = [];
-  const branches = new Map<string, ShapedValue>();
-  const p = options.training ? plan.config.dropout : 0;
-  for (const planned of plan.sites) {
-    const { path } = planned.target;
-    const site = siteOf(model, path);
-    ops.scope(path, () => {
-      const tensors = declare(planned, plan, start, trainables, ops);
-      let x = rowsOf(site, ops);
-      // Ids cannot be dropped: PEFT and loralib leave embeddings without dropout too.
-      if (p > 0 && site.target.kind !== 'embedding') x = drop(x, site, p, dropout, ops);
-      branches.set(path, branchOf(planned, plan, site, x, tensors, ops));
-    });
-  }
-  const changed = addBranches(model, branches, ops);
+  const changes = new Map<string, (y: ShapedValue) => ShapedValue>();
+  if (method.delta || method.apply || method.rewrite)
+    for (const { site } of all) {
+      const own = siteOf(model, site.target.path);
+      // Built when the outputs are changed, in the scope of the target.
+      changes.set(site.target.path, (y) => {
+        const p = options.training ? plan.config.dropout : 0;
+        const module = { ...site, ...entering(own, p, dropout, ops), y, parameters: weights.parameters(site.target) };
+        return leaving(method, module, own, ops);
+      });
+    }
+  const changed = changes.size > 0 ? changeOutputs(model, changes, ops) : model;
+
+  const trainables = trainablesOf(plan, start, all, values, s);
+  const own = streamed ?? trainables.map(({ value }) => value);
   for (const path of plan.replaced) {
     const known = model.graph.values.get(path);
     if (!known || !model.graph.weights.has(path)) continue; // takes no part in this form of the model
     const value = promoteWeight(model.graph, path) as ShapedValue;
-    const shape = start.train.get(path)!.shape;
+    const { shape } = start.train.get(path)!;
     trainables.push({ name: path, value, shape, rule: ruleOfReplaced(plan, path, shape) });
   }
-  const slow = plan.method.apply
-    ? []
-    : [`${plan.method.name} has no fast path: ΔW is formed for every target at every step.`];
-  return { model: changed, trainables, dropout, notes: slow };
-}
-
-/** Declares the tensors of one target and lists those that are trained. */
-function declare<Schema extends z.ZodType>(
-  { target, c }: PlannedSite<z.output<Schema>>,
-  { method }: Plan<Schema>,
-  start: Start,
-  trainables: Trainable[],
-  ops: Ops,
-): Params<ShapedValue> {
-  const prefix = tensorName(target.path, '');
-  const p: Record<string, ShapedValue> = {};
-  for (const [name, tensor] of start.frozen)
-    if (name.startsWith(prefix)) p[name.slice(prefix.length)] = ops.weight(name, tensorRef(tensor));
-  const letters: string[] = [];
-  for (const [name, tensor] of start.train) {
-    if (!name.startsWith(prefix)) continue;
-    const letter = name.slice(prefix.length);
-    p[letter] = ops.input(name, tensor.dtype, tensor.shape);
-    letters.push(letter);
-  }
-  for (const letter of letters) {
-    const value = p[letter]!;
-    const shape = value.shape as readonly number[];
-    trainables.push({
-      name: value.name,
-      value,
-      shape,
-      rule: method.rule?.({ target, name: letter, shape }, c) ?? {},
-      ...(method.precondition && {
-        precondition: (g: ShapedValue, into: Ops) => method.precondition!({ name: letter, g, p, c }, into),
+  const full = trainables.filter(({ name }) => plan.replaced.includes(name));
+  const penalty = options.training
+    ? method.penalty?.(
+        {
+          sites: all.map(({ site }) => ({ ...site, parameters: weights.base(site.target) })),
+          replaced: full.map(({ name, value }) => ({ value, start: start.train.get(name)! })),
+          parameters: plan.parameters,
+          c: ownConfig(plan.config) as C,
+        },
+        ops,
+      )
+    : undefined;
+  sortNodes(model.graph);
+  return {
+    model: changed,
+    trainables,
+    wrt: [...own, ...full.map(({ value }) => value)],
+    dropout,
+    ...(penalty && { penalty }),
+    weights: new Map(
+      all.flatMap(({ site }) => {
+        const { weight } = weights.parameters(site.target);
+        return weight ? [[site.target.path, weight] as const] : [];
       }),
-    });
-  }
-  return p;
+    ),
+    sites: new Map(all.map(({ site }) => [site.target.path, site])),
+    notes:
+      method.delta && !method.apply
+        ? [`${method.name} has no fast path: ΔW is formed for every target at every step.`]
+        : [],
+  };
 }
 
-/** Inverted dropout with a mask from outside: x · mask / (1 - p). */
-function drop(x: ShapedValue, { target }: Site, p: number, list: DropoutInput[], ops: Ops): ShapedValue {
-  const [rows, width] = x.shape as readonly [Dim, number];
-  const mask = ops.input(tensorName(target.path, 'dropout'), 'u8', [rows, width]);
-  list.push({ name: mask.name, rows, width, p });
-  return ops.mul(ops.mul(x, ops.cast(mask, x.dtype)), 1 / (1 - p));
+function declareScalars<Schema extends z.ZodType>({ method, config }: Plan<Schema>, ops: Ops): Params<ShapedValue> {
+  const first = { step: 1, total: 1, phase: 0, phaseStep: 1, phaseTotal: 1 };
+  const numbers = method.scalars?.(first, ownConfig(config) as z.output<Schema>) ?? {};
+  return Object.fromEntries(Object.keys(numbers).map((name) => [name, ops.input(methodScalar(name), 'f32', [])]));
 }
 
-function branchOf<Schema extends z.ZodType>(
-  { target, c }: PlannedSite<z.output<Schema>>,
-  { method }: Plan<Schema>,
+/** The method's tensors in the graph by name, and those that are streamed in place of the trained ones. */
+function declareTensors(plan: Plan, start: Start, ops: Ops) {
+  const values = new Map<string, ShapedValue>();
+  for (const [name, tensor] of start.frozen) values.set(name, ops.weight(name, tensorRef(tensor)));
+  const inputs = (tensors: Iterable<readonly [string, Tensor]>): ShapedValue[] =>
+    [...tensors]
+      .filter(([name]) => name.includes(':'))
+      .map(([name, { dtype, shape }]) => {
+        const value = ops.input(name, dtype, shape);
+        values.set(name, value);
+        return value;
+      });
+  inputs(start.held);
+  inputs(start.train);
+  return { values, streamed: plan.method.stream && inputs(expandAll(plan, start)) };
+}
+
+/** What a streaming method's tensors are in the graph, by name. */
+export function expandAll(plan: Plan, start: Start): Map<string, Tensor> {
+  const expanded = new Map<string, Tensor>();
+  const all = [...start.frozen, ...start.held, ...start.train];
+  for (const { target, c } of plan.sites)
+    for (const [letter, tensor] of Object.entries(
+      plan.method.stream!.expand({ target, c, p: lettersOf(target.path, all) }),
+    ))
+      expanded.set(tensorName(target.path, letter), tensor);
+  return expanded;
+}
+
+/** What leaves a site: [rows, out]. */
+function leaving<Schema extends z.ZodType>(
+  method: Method<Schema>,
+  module: ModuleSite<z.output<Schema>>,
   site: Site,
-  x: ShapedValue,
-  p: Params<ShapedValue>,
   ops: Ops,
 ): ShapedValue {
+  const { target, x, y } = module;
   if (target.kind === 'vector' || target.kind === 'block')
     throw new PeftError(
       'MODEL_UNSUPPORTED',
       `"${target.path}" is a ${target.kind}: an added matrix has no meaning there.`,
     );
-  return method.apply
-    ? method.apply({ x, p, target, c }, ops)
-    : denseBranch(site, x, method.delta({ p, target, c }, ops), ops);
-}
-
-/** The method's rule for a parameter trained in full, seen as a tensor of the module it belongs to. */
-function ruleOfReplaced<Schema extends z.ZodType>(
-  plan: Plan<Schema>,
-  path: string,
-  shape: readonly number[],
-): ParameterRule {
-  const dot = path.lastIndexOf('.');
-  const module = path.slice(0, dot);
-  const own = plan.sites.find(({ target }) => target.path === module);
-  const size = elementCount(shape);
-  const target: Target = own?.target ?? { kind: 'vector', path: module, in: size, out: size, parameters: {} };
-  const c = own?.c ?? (plan.sites[0]!.c as z.output<Schema>);
-  return plan.method.rule?.({ target, name: path.slice(dot + 1), shape }, c) ?? {};
+  let sum = y;
+  if (method.apply) sum = ops.add(y, method.apply(module, ops));
+  else if (method.delta) sum = ops.add(y, denseBranch(site, x, method.delta(module, ops), ops));
+  return method.rewrite ? method.rewrite({ ...module, y: sum }, ops) : sum;
 }

@@ -1,19 +1,21 @@
 import type { z } from 'zod';
-import { Problems } from '../errors.js';
+import { PeftError, Problems } from '../errors.js';
 import { elementCount } from '../tensor/dtype.js';
-import type { TensorRef } from '../tensor/tensor.js';
+import type { Tensor, TensorRef } from '../tensor/tensor.js';
 import { namesOf } from './aliases.js';
 import { ownConfig, rulesOf, type SharedConfig } from './config.js';
 import { type Bound, requireBound } from './define-method.js';
 import { type MatchReport, matchTargets, type Unmatched } from './match.js';
-import type { Method } from './method.js';
-import { isSaved, modulePaths, patternLookup } from './patterns.js';
+import type { Look, Method, Params } from './method.js';
+import { isSaved, modulePaths, patternLookup, splitPath } from './patterns.js';
 import type { Target } from './target.js';
 
 /** A target with the configuration that holds for it alone. */
 export interface PlannedSite<C = unknown> {
   readonly target: Target;
   readonly c: C;
+  /** What the method's plan gave for it. */
+  readonly given?: Params<Tensor>;
 }
 
 /** A method laid out on one model: which targets, with what, and which parameters are trained as they are. */
@@ -26,6 +28,8 @@ export interface Plan<Schema extends z.ZodType = z.ZodType> {
   readonly report: MatchReport;
   /** Number of trainables. */
   readonly size: number;
+  /** Numbers in the base; tied parameters count once. */
+  readonly parameters: number;
 }
 
 export interface BindModel {
@@ -45,10 +49,16 @@ export function bindMethod<Schema extends z.ZodType>(bound: Bound<Schema>, model
   const { method, config } = bound;
   const shared: SharedConfig = config;
   const modulesToSave = [...new Set([...shared.modulesToSave, ...(model.modulesToSave ?? [])])];
-  const { targets, report } = matchTargets(model.targets, { ...rulesOf(shared), modulesToSave });
+  const all = method.kinds.includes('vector')
+    ? [...model.targets, ...vectorTargets(model.targets, model.parameters)]
+    : model.targets;
+  const available = shared.targetModules === 'all' ? all.filter(({ kind }) => method.kinds.includes(kind)) : all;
+  const { targets, report } = matchTargets(available, { ...rulesOf(shared), modulesToSave });
   const { sites, unmatched } = configureSites(method, config, targets);
 
   const problems = new Problems();
+  if (shared.dropout > 0 && !(method.delta || method.apply || method.rewrite))
+    problems.add('dropout has no place: this method changes weights and has no branch of its own.');
   for (const { target, c } of sites) {
     if (!method.kinds.includes(target.kind))
       problems.add(
@@ -59,15 +69,79 @@ export function bindMethod<Schema extends z.ZodType>(bound: Bound<Schema>, model
   problems.throwIfAny('CONFIG_INVALID', method.name);
 
   const { replaced, unsaved } = replacedParameters(modulesToSave, shared, sites, model.parameters);
-  const full = replaced.reduce((sum, path) => sum + elementCount(model.parameters.get(path)!.shape), 0);
+  const full = countOf(replaced.map((path) => model.parameters.get(path)!));
   return {
     method,
     config: { ...config, modulesToSave },
     sites,
     replaced,
     report: { matched: report.matched, unmatched: [...report.unmatched, ...unmatched, ...unsaved] },
-    size: sites.reduce((sum, { target, c }) => sum + method.size(target, c), full),
+    size: sizeOf(method, sites, config) + full,
+    parameters: countOf(new Set(model.parameters.values())),
   };
+}
+
+function countOf(refs: Iterable<TensorRef>): number {
+  let count = 0;
+  for (const { shape } of refs) count += elementCount(shape);
+  return count;
+}
+
+const sizeOf = <Schema extends z.ZodType>(
+  method: Method<Schema>,
+  sites: readonly PlannedSite<z.output<Schema>>[],
+  config: Bound<Schema>['config'],
+): number =>
+  sites.reduce(
+    (sum, { target, c }) => sum + method.size(target, c),
+    method.sharedSize?.(ownConfig(config) as z.output<Schema>) ?? 0,
+  );
+
+/**
+ * The plan after the method has seen weights or data: each target with what was settled for it, the others left out.
+ * @throws PeftError TARGETS_UNMATCHED when nothing is left, CONFIG_INVALID listing what the method refuses
+ */
+export async function settlePlan<Schema extends z.ZodType>(
+  plan: Plan<Schema>,
+  look: Look<z.output<Schema>>,
+): Promise<Plan<Schema>> {
+  const { method } = plan;
+  if (!method.plan) return plan;
+  const settled = await method.plan(look);
+  const sites = plan.sites.flatMap(({ target, c }) => {
+    const own = settled.get(target.path);
+    return own ? [{ target, c: { ...(c as object), ...own.c } as z.output<Schema>, given: own.tensors ?? {} }] : [];
+  });
+  if (sites.length === 0)
+    throw new PeftError(
+      'TARGETS_UNMATCHED',
+      `${method.name} selects nothing in the ${plan.sites.length} targets that were matched: raise its budget.`,
+    );
+  const problems = new Problems();
+  for (const { target, c } of sites)
+    for (const problem of method.check?.(target, c) ?? []) problems.add(`"${target.path}": ${problem}.`);
+  problems.throwIfAny('CONFIG_INVALID', method.name);
+  const size = plan.size - sizeOf(method, plan.sites, plan.config) + sizeOf(method, sites, plan.config);
+  return { ...plan, sites, size };
+}
+
+/** Modules that own parameters and are no target yet: norms, and what else holds vectors. */
+function vectorTargets(targets: readonly Target[], parameters: ReadonlyMap<string, TensorRef>): Target[] {
+  const taken = new Set(targets.map(({ path }) => path));
+  const modules = new Map<string, Record<string, TensorRef>>();
+  for (const [path, ref] of parameters) {
+    const [module, name] = splitPath(path);
+    if (taken.has(module)) continue;
+    const own = modules.get(module) ?? {};
+    own[name] = ref;
+    modules.set(module, own);
+  }
+  return [...modules]
+    .filter(([, own]) => Object.values(own).every(({ shape }) => shape.length === 1))
+    .map(([path, own]) => {
+      const [size = 1] = Object.values(own)[0]!.shape;
+      return { kind: 'vector', path, in: size, out: size, parameters: own };
+    });
 }
 
 /** The method's own configuration per target, its patterns applied. */

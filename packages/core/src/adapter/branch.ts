@@ -1,6 +1,6 @@
 import { PeftError } from '../errors.js';
 import { replaceUses, sortNodes } from '../graph/edit.js';
-import type { Node, ShapedValue } from '../graph/graph.js';
+import type { Node, ShapedValue, Value } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { ModelGraph, Site } from './target.js';
 
@@ -25,21 +25,43 @@ export const denseBranch = (site: Site, x: ShapedValue, w: ShapedValue, ops: Ops
     ? ops.transpose(ops.gather(w, x, 1), [1, 0])
     : ops.gemm(x, w, undefined, { transB: true });
 
+/** The matrix or table of a site as a graph value, where what leaves the site is the base's own; else undefined. */
+export function weightOf({ graph }: ModelGraph, { y }: Site): ShapedValue | undefined {
+  const producerOf = (of: Value | undefined) => graph.nodes.find(({ outputs }) => outputs.includes(of));
+  let producer = producerOf(y);
+  while (producer?.op === 'Reshape') producer = producerOf(producer.inputs[0]);
+  const found = producer?.inputs.find((value) => value && graph.weights.has(value.name) && value.shape?.length === 2);
+  return found as ShapedValue | undefined;
+}
+
+/** What leaves a site from now on, and the nodes made for it: they go on reading what left it before. */
+export interface Move {
+  readonly to: ShapedValue;
+  readonly nodes: readonly Node[];
+}
+
 /**
  * Adds branches [rows, out] to what leaves their sites, and gives the model in which everything (other sites' inputs,
  * named outputs, branches themselves) reads the sums. The graph is changed in place; use the returned model from here on.
  */
 export function addBranches<M extends ModelGraph>(model: M, branches: ReadonlyMap<string, ShapedValue>, ops: Ops): M {
-  const moved = new Map<ShapedValue, ShapedValue>();
-  const sums: { from: ShapedValue; to: ShapedValue; node: Node }[] = [];
+  const moves = new Map<string, Move>();
   for (const [path, branch] of branches) {
-    const { y } = siteOf(model, path);
-    const to = ops.scope(path, () => ops.add(y, branch));
-    sums.push({ from: y, to, node: model.graph.nodes.at(-1)! });
-    moved.set(y, to);
+    const to = ops.scope(path, () => ops.add(siteOf(model, path).y, branch));
+    moves.set(path, { to, nodes: [model.graph.nodes.at(-1)!] });
   }
-  // After all of them are built: a branch may read another site's output.
-  for (const { from, to, node } of sums) replaceUses(model.graph, from, to, { except: [node] });
+  return moveOutputs(model, moves);
+}
+
+/** The same for whatever takes the place of what leaves the sites. */
+export function moveOutputs<M extends ModelGraph>(model: M, moves: ReadonlyMap<string, Move>): M {
+  const moved = new Map<ShapedValue, ShapedValue>();
+  // When all of them are built: one may read another site's output.
+  for (const [path, { to, nodes }] of moves) {
+    const { y } = siteOf(model, path);
+    moved.set(y, to);
+    replaceUses(model.graph, y, to, { except: nodes });
+  }
   sortNodes(model.graph);
   const now = (value: ShapedValue): ShapedValue => moved.get(value) ?? value;
   const sites = new Map([...model.sites].map(([path, s]) => [path, { ...s, x: now(s.x), y: now(s.y) }]));

@@ -12,7 +12,9 @@ export const sharedConfig = (method: string) =>
       targetModules: z
         .union([z.string().min(1), names.min(1)])
         .default('all-linear')
-        .meta({ description: "Modules to adapt: names, one regular expression for whole paths, or 'all-linear'." }),
+        .meta({
+          description: "Modules to adapt: names, one regular expression for whole paths, 'all-linear' or 'all'.",
+        }),
       excludeModules: z
         .union([z.string(), names])
         .optional()
@@ -81,6 +83,7 @@ export function codeKey(key: string, fileNames: FileNames = {}): string {
 export interface Configured<Schema extends z.ZodType> {
   readonly name: string;
   readonly config: Schema;
+  readonly defaults?: Partial<SharedOptions>;
   readonly fileNames?: FileNames;
 }
 
@@ -107,7 +110,7 @@ export function resolveConfig<Schema extends z.ZodType>(
     if (value !== undefined) (sharedKeys.has(name) ? shared : own)[name] = value;
   }
   const known = [...sharedKeys, ...ownKeys(method.config)];
-  const first = sharedConfig(method.name).safeParse(shared);
+  const first = sharedConfig(method.name).safeParse({ ...method.defaults, ...shared });
   const second = method.config.safeParse(own);
   for (const { error } of [first, second])
     for (const issue of error?.issues ?? []) problems.push(...describe(issue, input, known, given));

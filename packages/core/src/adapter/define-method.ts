@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { requireStamp, stamp } from '../delta/stamp.js';
+import { PeftError } from '../errors.js';
 import { type Resolved, resolveConfig, type SharedOptions } from './config.js';
 import type { Method } from './method.js';
 
@@ -21,6 +22,12 @@ export interface MethodFunction<Schema extends z.ZodType> {
 
 /** A training method as a function of its options. The description itself is at `.method`. */
 export function defineMethod<Schema extends z.ZodType>(description: Method<Schema>): MethodFunction<Schema> {
+  const { name, additive, delta, weight, rewrite } = description;
+  if (!delta && (additive || !(weight || rewrite)))
+    throw new PeftError(
+      'PLUGIN_INCOMPATIBLE',
+      `The method "${name}" does not say how it acts: ${additive ? 'an additive one needs delta' : 'it needs delta, weight or rewrite'}.`,
+    );
   const method = stamp({ ...description }, 'method', description.spec);
   const bind = (options?: MethodOptions<Schema>): Bound<Schema> =>
     stamp({ method, config: resolveConfig(method, options as Record<string, unknown>) }, 'bound-method', method.spec);

@@ -6,7 +6,7 @@ import type { Target } from './target.js';
 
 /** Which modules an adapter changes, in PEFT's terms. */
 export interface TargetRules {
-  /** Names (the last parts of a module path), one regular expression for whole paths, or 'all-linear'. */
+  /** Names (the last parts of a module path), one regular expression for whole paths, 'all-linear' or 'all'. */
   readonly targetModules: string | readonly string[];
   readonly excludeModules?: string | readonly string[] | undefined;
   /** Layer numbers; only with a list of names. */
@@ -83,6 +83,7 @@ function targetRule(rules: TargetRules, linear: (path: string) => boolean, entry
     };
   }
   if (targetModules.toLowerCase() === 'all-linear') return (path: string) => linear(path) && 'found';
+  if (targetModules === 'all') return () => 'found' as const;
   const regex = pythonRegex(targetModules, 'targetModules');
   const hit = entry('targetModules', targetModules);
   return (path: string) => {

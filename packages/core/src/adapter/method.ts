@@ -2,16 +2,23 @@ import type { z } from 'zod';
 import type { Term } from '../delta/delta.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
+import type { Optimizer } from '../optim/optimizer.js';
 import type { Random } from '../tensor/random.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { Tensor, TensorRef } from '../tensor/tensor.js';
+import type { SharedOptions } from './config.js';
+import type { Clock, Dynamics } from './dynamics.js';
 import type { Target } from './target.js';
 
 export type Params<T> = Readonly<Record<string, T>>;
 
-/** Tensors of one target: `train` are updated, `frozen` take part but never change. */
+/** Tensors of one target, or those that all targets share. */
 export interface Initial {
+  /** Updated by the optimizer. */
   readonly train: Params<Tensor>;
+  /** Take part, never change, and are rebuilt from the seed rather than saved. */
   readonly frozen?: Params<Tensor>;
+  /** Take part and change between updates only, by `onStep`: index sets, masks, ranks. Saved in checkpoints. */
+  readonly held?: Params<Tensor>;
 }
 
 /** How the optimizer treats a trainable tensor; everything not given is that of the run. */
@@ -19,6 +26,7 @@ export interface ParameterRule {
   readonly lr?: number; // factor on the run's rate
   readonly absoluteLr?: number; // replaces the run's rate (still scheduled)
   readonly weightDecay?: number;
+  readonly optimizer?: Optimizer;
 }
 
 /** One tensor of one target as update rules see it. */
@@ -28,11 +36,65 @@ export interface ParameterInfo {
   readonly shape: readonly number[];
 }
 
+/** One target with its configuration (patterns applied) and its tensors: numbers, or values in a graph. */
+export interface SiteOf<T, C> {
+  readonly target: Target;
+  readonly c: C;
+  /** The target's tensors and the shared ones, by letter. */
+  readonly p: Params<T>;
+}
+
+/** One target in a graph. */
+export interface GraphSite<C> extends SiteOf<ShapedValue, C> {
+  /** The numbers of `scalars`, as values of shape []. */
+  readonly s: Params<ShapedValue>;
+}
+
+/** A parameter of a target's module in a graph, in its own layout. */
+export interface WeightSite<C> extends GraphSite<C> {
+  readonly W: ShapedValue;
+  /** Its name within the module: `weight`, `bias`. */
+  readonly name: string;
+}
+
+/** A module in a graph: what enters, what leaves and its own parameters (those that `weight` has changed). */
+export interface ModuleSite<C> extends GraphSite<C> {
+  /** [rows, in], or ids [rows] of an embedding; dropout is already applied. */
+  readonly x: ShapedValue;
+  /** [rows, out], from the input without dropout. */
+  readonly y: ShapedValue;
+  readonly parameters: Params<ShapedValue>;
+  /** Whether dropout is at work in x. */
+  readonly dropped: boolean;
+}
+
+/** What `plan` may look at: weights, and what a few batches of the training data do in the base. */
+export interface Look<C> {
+  readonly sites: readonly { readonly target: Target; readonly c: C }[];
+  readonly rng: Random;
+  /** A parameter of the base, as f32. */
+  weight(path: string): Promise<Tensor>;
+  /** What enters each target, batch by batch: [rows, in] without padding, by target path. */
+  activations(batches: number): AsyncIterable<ReadonlyMap<string, Tensor>>;
+  /** The gradient of the loss at each target's weight, batch by batch, in the weight's own layout, by target path. */
+  gradients(batches: number): AsyncIterable<ReadonlyMap<string, Tensor>>;
+}
+
+/** What a plan settles for one target. */
+export interface PlannedTarget<C> {
+  /** Changes of its configuration: a rank found in the data. */
+  readonly c?: Partial<C>;
+  /** Given to `init`. */
+  readonly tensors?: Params<Tensor>;
+}
+
 /**
- * A training method: pure functions and a schema. `C` is the resolved configuration of one target
- * (patterns already applied). What is given decides how the method runs; shared code never asks its name.
+ * A training method: pure functions and a schema. `C` is the resolved configuration of one target (patterns already
+ * applied). What is given decides how the method runs; shared code never asks its name. How it acts is said by `delta`
+ * (with `apply` as the fast path), `weight` or `rewrite`; several work together: `weight` changes the module's own
+ * parameters, `delta` adds to what then leaves, `rewrite` replaces that.
  */
-export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schema>> {
+export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schema>> extends Dynamics<C> {
   readonly spec: 'v1';
   readonly name: string;
   readonly paper: string;
@@ -40,26 +102,43 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   readonly layout: string;
   /** ΔW is added to the weight, so adapters sum exactly. */
   readonly additive: boolean;
-  /** Kinds of targets it can change. */
+  /** Kinds of targets it can change. With `vector`, modules that hold only vectors (norms) are targets too. */
   readonly kinds: readonly Target['kind'][];
   /** Keys of its own; core adds the shared ones (targetModules, excludeModules, dropout, bias, modulesToSave, ...). */
   readonly config: Schema;
+  /** Defaults of shared keys, where they are not core's. */
+  readonly defaults?: Partial<SharedOptions>;
   /** camelCase key -> name in PEFT's file, where snake_case does not give it (`alpha` -> `lora_alpha`). */
   readonly fileNames?: Readonly<Record<string, string>>;
   /** Config key -> config key of the pattern that overrides it per module (`r` -> `rankPattern`). */
   readonly patterns?: Readonly<Record<string, string>>;
   /** What is wrong with the configuration for this target; empty when nothing is. */
   check?(target: Target, c: C): string[];
-  init(target: Target, c: C, rng: Random): Initial;
-  /** ΔW in (out, in) layout: the definition. */
-  delta(site: { readonly p: Params<ShapedValue>; readonly target: Target; readonly c: C }, ops: Ops): ShapedValue;
-  /** x ΔWᵀ without forming ΔW: [rows, in] -> [rows, out]. Dropout is already applied to x. */
-  apply?(
-    site: { readonly x: ShapedValue; readonly p: Params<ShapedValue>; readonly target: Target; readonly c: C },
-    ops: Ops,
-  ): ShapedValue;
-  /** What is saved, merged, compressed and served: terms by parameter name within the module (`weight`, `bias`). */
-  toDelta(site: { readonly p: Params<Tensor>; readonly target: Target; readonly c: C }): Readonly<Record<string, Term>>;
+  /** What it must see before it starts. Targets that are not in the result are left out. */
+  plan?(look: Look<C>): Promise<ReadonlyMap<string, PlannedTarget<C>>>;
+  /** @param given what `plan` gave for this target */
+  init(target: Target, c: C, rng: Random, given: Params<Tensor>): Initial;
+  /** Tensors that all targets share. @param c the configuration without patterns */
+  shared?(sites: readonly { readonly target: Target; readonly c: C }[], c: C, rng: Random): Initial;
+
+  /** ΔW in (out, in) layout: the definition of an additive method. */
+  delta?(site: GraphSite<C>, ops: Ops): ShapedValue;
+  /** x ΔWᵀ without forming ΔW: [rows, in] -> [rows, out]. */
+  apply?(site: ModuleSite<C>, ops: Ops): ShapedValue;
+  /** What stands in place of a parameter of the module, in its layout; the same value where nothing changes. */
+  weight?(site: WeightSite<C>, ops: Ops): ShapedValue;
+  /** What leaves the module instead of y. */
+  rewrite?(site: ModuleSite<C>, ops: Ops): ShapedValue;
+
+  /**
+   * What is saved, merged, compressed and served: terms by parameter name within the module (`weight`, `bias`).
+   * @param site.weight reads a parameter of the base's module by name, as f32
+   */
+  toDelta(
+    site: SiteOf<Tensor, C> & { weight(name: string): Promise<Tensor> },
+  ): Params<Term | readonly Term[]> | Promise<Params<Term | readonly Term[]>>;
+  /** Parameters that are saved in full instead, by name within the module. */
+  toReplaced?(site: SiteOf<Tensor, C>): Params<TensorRef>;
   /** The tensors again from saved terms, for training on. */
   fromDelta?(site: {
     readonly terms: Readonly<Record<string, Term>>;
@@ -68,11 +147,33 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   }): Promise<Params<Tensor>>;
   /** Number of trainables, in closed form. */
   size(target: Target, c: C): number;
+  /** Number of shared trainables, in closed form. */
+  sharedSize?(c: C): number;
+
   /** Groups of the optimizer. */
   rule?(parameter: ParameterInfo, c: C): ParameterRule;
   /** A change of the gradient before the optimizer, in symbolic operations (LoRA-FA's correction). */
-  precondition?(
-    site: { readonly name: string; readonly g: ShapedValue; readonly p: Params<ShapedValue>; readonly c: C },
+  precondition?(site: GraphSite<C> & { readonly name: string; readonly g: ShapedValue }, ops: Ops): ShapedValue;
+  /**
+   * A change of the updated tensor: the proximal step of a penalty.
+   * @param site.rate the scheduled rate of the tensor's group, []
+   */
+  prox?(
+    site: GraphSite<C> & { readonly name: string; readonly next: ShapedValue; readonly rate: ShapedValue },
     ops: Ops,
   ): ShapedValue;
+  /** A term of the loss over all targets, []. It enters the gradient, and is reported beside the loss. */
+  penalty?(
+    all: {
+      readonly sites: readonly (GraphSite<C> & { readonly parameters: Params<ShapedValue> })[];
+      /** Parameters trained in full beside the method: their value now and at the start of the phase. */
+      readonly replaced: readonly { readonly value: ShapedValue; readonly start: Tensor }[];
+      /** Numbers in the whole base. */
+      readonly parameters: number;
+      readonly c: C;
+    },
+    ops: Ops,
+  ): ShapedValue | undefined;
+  /** Numbers of an update that graphs take as inputs: rates of thresholds, scales that change over a run. */
+  scalars?(clock: Clock, c: C): Readonly<Record<string, number>>;
 }

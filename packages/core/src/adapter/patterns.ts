@@ -33,3 +33,9 @@ export function modulePaths(parameters: Iterable<string>): string[] {
       modules.add(path.slice(0, dot));
   return [...modules];
 }
+
+/** A parameter's path as its module's and its name within: `a.b.weight` gives `a.b` and `weight`. */
+export function splitPath(path: string): [module: string, name: string] {
+  const dot = path.lastIndexOf('.');
+  return [path.slice(0, dot), path.slice(dot + 1)];
+}

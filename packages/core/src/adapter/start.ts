@@ -8,7 +8,9 @@ import { tensorRef } from '../tensor/refs.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';
 import { underOwnPaths } from './aliases.js';
 import type { Plan } from './bind.js';
-import type { Params } from './method.js';
+import { ownConfig } from './config.js';
+import type { Initial, Params } from './method.js';
+import { splitPath } from './patterns.js';
 
 /** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
 export type Tensors = ReadonlyMap<string, Tensor>;
@@ -17,10 +19,43 @@ export interface Start {
   readonly train: Tensors;
   /** Take part, never change, are rebuilt rather than saved. */
   readonly frozen: Tensors;
+  /** Take part, change between updates only. */
+  readonly held: Tensors;
 }
+
+/** In place of a target's path in the names of tensors that all targets share. */
+export const sharedPath = '*';
 
 /** The name of a method's tensor in a graph. */
 export const tensorName = (path: string, letter: string): string => `${path}:${letter}`;
+
+/** The tensors of one target by letter, those that all targets share included. */
+export function lettersOf<T>(path: string, named: Iterable<readonly [string, T]>): Params<T> {
+  const p: Record<string, T> = {};
+  for (const [name, tensor] of named) {
+    const colon = name.lastIndexOf(':');
+    const owner = name.slice(0, colon);
+    if (colon >= 0 && (owner === path || owner === sharedPath)) p[name.slice(colon + 1)] = tensor;
+  }
+  return p;
+}
+
+/** Initial tensors by the names they have in a graph. */
+export function named(initials: Iterable<readonly [path: string, initial: Initial]>): Start {
+  const start = {
+    train: new Map<string, Tensor>(),
+    frozen: new Map<string, Tensor>(),
+    held: new Map<string, Tensor>(),
+  };
+  for (const [path, { train, frozen = {}, held = {} }] of initials)
+    for (const [into, tensors] of [
+      [start.train, train],
+      [start.frozen, frozen],
+      [start.held, held],
+    ] as const)
+      for (const [letter, tensor] of Object.entries(tensors)) into.set(tensorName(path, letter), tensor);
+  return start;
+}
 
 /**
  * Where training begins: the method's own start of every target, drawn from the seed and the target's path alone (so the
@@ -30,17 +65,16 @@ export async function startTensors(
   plan: Plan,
   options: { readonly seed: number | bigint; readonly parameters: ReadonlyMap<string, TensorRef> },
 ): Promise<Start> {
+  const { method, sites } = plan;
   const random = createRandom(options.seed);
-  const train = new Map<string, Tensor>();
-  const frozen = new Map<string, Tensor>();
-  for (const { target, c } of plan.sites) {
-    const initial = plan.method.init(target, c, random.fork(target.path));
-    for (const [letter, tensor] of Object.entries(initial.train)) train.set(tensorName(target.path, letter), tensor);
-    for (const [letter, tensor] of Object.entries(initial.frozen ?? {}))
-      frozen.set(tensorName(target.path, letter), tensor);
-  }
-  for (const path of plan.replaced) train.set(path, toF32(await options.parameters.get(path)!.read()));
-  return { train, frozen };
+  const initials = sites.map(
+    ({ target, c, given = {} }) => [target.path, method.init(target, c, random.fork(target.path), given)] as const,
+  );
+  const common = method.shared?.(sites, ownConfig(plan.config) as never, random.fork(sharedPath));
+  const { train, frozen, held } = named(common ? [...initials, [sharedPath, common]] : initials);
+  const full = new Map(train);
+  for (const path of plan.replaced) full.set(path, toF32(await options.parameters.get(path)!.read()));
+  return { train: full, frozen, held };
 }
 
 /**
@@ -98,22 +132,22 @@ export async function resumeTensors(
       );
   }
   problems.throwIfAny('ADAPTER_MISMATCH', `The adapter does not fit this ${method.name} configuration`);
-  return { train, frozen };
+  return { train, frozen, held: fresh.held };
 }
 
 /** A module's terms by parameter name; one term a parameter. */
 function termsOf(adapter: Adapter, path: string, covered: Set<string>): Record<string, Term> {
   const terms: Record<string, Term> = {};
   for (const [parameter, list] of adapter.delta.params) {
-    const dot = parameter.lastIndexOf('.');
-    if (parameter.slice(0, dot) !== path) continue;
+    const [module, name] = splitPath(parameter);
+    if (module !== path) continue;
     covered.add(parameter);
     if (list.length !== 1)
       throw new PeftError(
         'DELTA_CONFLICT',
         `"${parameter}" has ${list.length} updates side by side: a sum cannot be trained on. Merge it into the base and train a new adapter.`,
       );
-    terms[parameter.slice(dot + 1)] = list[0]!;
+    terms[name] = list[0]!;
   }
   return terms;
 }
@@ -130,16 +164,24 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
   const { method } = plan;
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
+  const replaced = new Map<string, TensorRef>();
+  const all = [...tensors.frozen, ...tensors.held, ...tensors.train];
   for (const { target, c } of plan.sites) {
-    const p = paramsOf(target.path, tensors);
-    for (const [name, term] of Object.entries(method.toDelta({ p, target, c }))) {
+    const p = lettersOf(target.path, all);
+    if (Object.keys(p).length === 0) {
+      if (method.next) continue; // a later phase left it out
+      throw new PeftError('INTERNAL', `No tensors of "${target.path}" were trained.`);
+    }
+    const weight = async (name: string) => toF32(await facts.parameters.get(`${target.path}.${name}`)!.read());
+    for (const [name, terms] of Object.entries(await method.toDelta({ p, target, c, weight }))) {
       const path = `${target.path}.${name}`;
       // A bias that the base does not have is one number for each output.
       shape.set(path, facts.parameters.get(path)?.shape ?? [target.out]);
-      params.set(path, [term]);
+      params.set(path, Array.isArray(terms) ? terms : [terms as Term]);
     }
+    for (const [name, ref] of Object.entries(method.toReplaced?.({ p, target, c }) ?? {}))
+      replaced.set(`${target.path}.${name}`, ref);
   }
-  const replaced = new Map<string, TensorRef>();
   for (const path of plan.replaced) {
     const base = facts.parameters.get(path)!;
     const trained = tensors.train.get(path);
@@ -154,14 +196,4 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     method: { name: method.name, config: plan.config },
     ...(facts.task && { task: facts.task }),
   };
-}
-
-function paramsOf(path: string, tensors: Start): Params<Tensor> {
-  const p: Record<string, Tensor> = {};
-  for (const [name, tensor] of [...tensors.frozen, ...tensors.train]) {
-    const colon = name.lastIndexOf(':');
-    if (colon >= 0 && name.slice(0, colon) === path) p[name.slice(colon + 1)] = tensor;
-  }
-  if (Object.keys(p).length === 0) throw new PeftError('INTERNAL', `No tensors of "${path}" were trained.`);
-  return p;
 }

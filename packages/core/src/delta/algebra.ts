@@ -1,4 +1,5 @@
 import { PeftError, Problems } from '../errors.js';
+import { requireAdditive } from './additive.js';
 import type { Adapter, Delta, Term } from './delta.js';
 import { sameExtents } from './kinds/common.js';
 import { builtinKinds, type Kinds, kindOf } from './registry.js';
@@ -7,8 +8,8 @@ const isAdapter = (x: Adapter | Delta): x is Adapter => 'delta' in x;
 
 /**
  * The exact sum: terms stand side by side, nothing is multiplied out or rounded.
- * @throws PeftError DELTA_CONFLICT when shapes differ or two adapters replace one parameter; ADAPTER_MISMATCH when they
- *   were made for different bases
+ * @throws PeftError DELTA_CONFLICT when shapes differ, two adapters replace one parameter, or a parameter that one changes
+ *   otherwise than by a sum is changed by another too; ADAPTER_MISMATCH when they were made for different bases
  */
 export function sum(...parts: readonly Adapter[]): Adapter;
 export function sum(...parts: readonly Delta[]): Delta;
@@ -21,7 +22,8 @@ export function sum(...parts: readonly (Adapter | Delta)[]): Adapter | Delta {
 
 /**
  * The update times a number. 1 gives the same update back.
- * @throws PeftError DELTA_CONFLICT for an adapter that replaces parameters: part of a replacement is not defined
+ * @throws PeftError DELTA_CONFLICT for an adapter that replaces parameters, and for terms that are not sums: part of
+ *   either is not defined
  */
 export function scale(x: Adapter, factor: number, kinds?: Kinds): Adapter;
 export function scale(x: Delta, factor: number, kinds?: Kinds): Delta;
@@ -46,6 +48,7 @@ export function negate(x: Adapter | Delta, kinds?: Kinds): Adapter | Delta {
 }
 
 function scaleDelta(delta: Delta, factor: number, kinds: Kinds): Delta {
+  requireAdditive(delta, kinds, `This update cannot be scaled by ${factor}`);
   const params = new Map<string, readonly Term[]>();
   for (const [path, terms] of delta.params)
     params.set(
@@ -65,8 +68,13 @@ function sumDeltas(parts: readonly Delta[]): Delta {
       const known = shape.get(path);
       if (known && !sameExtents(known, own))
         problems.add(`"${path}" is [${known}] in one update and [${own}] in another.`);
+      const before = params.get(path) ?? [];
+      // Kinds of other packages are not known here: their terms act in the order given.
+      const odd = [...before, ...terms].find(({ kind }) => builtinKinds.get(kind)?.additive === false);
+      if (known && odd)
+        problems.add(`"${path}" is changed by several, and by one with kind ${odd.kind}, which is not a sum W + ΔW.`);
       shape.set(path, known ?? own);
-      params.set(path, [...(params.get(path) ?? []), ...terms]);
+      params.set(path, [...before, ...terms]);
     }
   }
   problems.throwIfAny('DELTA_CONFLICT', 'These updates do not add');

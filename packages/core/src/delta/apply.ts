@@ -1,9 +1,10 @@
 import { Problems } from '../errors.js';
 import { cast, toF32 } from '../tensor/convert.js';
 import { elementCount } from '../tensor/dtype.js';
-import type { TensorRef } from '../tensor/tensor.js';
+import type { Tensor, TensorRef } from '../tensor/tensor.js';
+import { keepZero } from './additive.js';
 import type { Adapter, Delta, Term } from './delta.js';
-import { sameExtents } from './kinds/common.js';
+import { copyOf, sameExtents } from './kinds/common.js';
 import { builtinKinds, type Kinds, kindOf } from './registry.js';
 
 export type Parameters = ReadonlyMap<string, TensorRef>;
@@ -21,8 +22,9 @@ export interface Merged {
 
 /**
  * The parameters with the update in them. Lazy: a parameter is read and added to when it is asked for, and those the
- * delta does not name are the same references as before. float32 arithmetic, rounded back to the base's own dtype to
- * nearest, ties to even. Rows of a merged parameter cost the whole ΔW of it.
+ * delta does not name are the same references as before. Terms act in their order; additive ones beside each other are
+ * summed first. float32 arithmetic, rounded once to the base's own dtype, to nearest, ties to even. Rows of a merged
+ * parameter cost the whole ΔW of it, and all of W where a term is not additive.
  * @throws PeftError ADAPTER_MISMATCH listing every parameter that is absent or has another shape
  */
 export function applyDelta(parameters: Parameters, delta: Delta, options: ApplyOptions = {}): Parameters {
@@ -31,13 +33,13 @@ export function applyDelta(parameters: Parameters, delta: Delta, options: ApplyO
   const merged = new Map(parameters);
   for (const [path, terms] of delta.params) {
     const base = parameters.get(path);
+    if (!base && keepZero(terms, kinds)) continue;
     if (!base) problems.add(`the base has no parameter "${path}".`);
-    else if (!floats.has(base.dtype))
-      problems.add(`"${path}" is stored as ${base.dtype}: only floats can be added to.`);
+    else if (!floats.has(base.dtype)) problems.add(`"${path}" is stored as ${base.dtype}: only floats can be changed.`);
     else {
       for (const term of terms)
         for (const problem of kindOf(term, kinds).problems(term, base.shape)) problems.add(`"${path}": ${problem}.`);
-      merged.set(path, addTerms(base, terms, kinds));
+      merged.set(path, changed(base, terms, kinds));
     }
   }
   problems.throwIfAny('ADAPTER_MISMATCH', 'The update does not fit these parameters');
@@ -67,29 +69,63 @@ export const unapply = ({ parameters, pristine }: Merged): Parameters => new Map
 
 const floats = new Set(['f64', 'f32', 'f16', 'bf16']);
 
-function addTerms(base: TensorRef, terms: readonly Term[], kinds: Kinds): TensorRef {
+function changed(base: TensorRef, terms: readonly Term[], kinds: Kinds): TensorRef {
   const [rows = 1] = base.shape;
-  const size = elementCount(base.shape);
+  const runs = runsOf(terms, kinds);
+  const additive = runs.every(({ apply }) => apply === undefined);
   return {
     dtype: base.dtype,
     shape: base.shape,
     async read(range = {}) {
       const { from = 0, to = rows } = range;
-      const w = await base.read(range);
-      const y = base.dtype === 'f64' ? (w.data as Float64Array).slice() : toF32(w).data.slice();
-      const start = (size / rows) * from;
-      const sum = new Float64Array(y.length);
-      for (const term of terms) {
-        const d = toF32(await kindOf(term, kinds).dense(term, base.shape)).data;
-        for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + d[start + i]!;
+      const row = elementCount(base.shape) / rows;
+      // A sum needs these rows of W alone; what is not a sum may need all of them (norms over columns).
+      const w = await base.read(additive ? range : {});
+      let y: Numbers = w.dtype === 'f64' ? { ...w, data: w.data.slice() as Float64Array } : copyOf(toF32(w));
+      for (const { sum, apply } of runs) {
+        if (apply) y = (await apply(y, base.shape)) as Numbers;
+        else await addTo(y.data, sum, base.shape, { kinds, start: additive ? row * from : 0 });
       }
-      for (let i = 0; i < y.length; i++) y[i] = y[i]! + sum[i]!;
       const shape = base.shape.length > 0 ? [to - from, ...base.shape.slice(1)] : [];
-      return y instanceof Float64Array
-        ? { dtype: 'f64', shape, data: y }
-        : cast({ dtype: 'f32', shape, data: y }, base.dtype);
+      const data = additive ? y.data : y.data.subarray(row * from, row * to);
+      return cast({ dtype: y.dtype, shape, data }, base.dtype);
     },
   };
+}
+
+type Numbers = Tensor & { readonly data: Float32Array | Float64Array };
+
+/** Additive terms beside each other, or one that is not. */
+interface TermRun {
+  readonly sum: readonly Term[];
+  apply?(weight: Tensor, shape: readonly number[]): Promise<Tensor>;
+}
+
+function runsOf(terms: readonly Term[], kinds: Kinds): TermRun[] {
+  const runs: TermRun[] = [];
+  for (const term of terms) {
+    const kind = kindOf(term, kinds);
+    const last = runs.at(-1);
+    if (kind.apply) runs.push({ sum: [], apply: (weight, shape) => kind.apply!(weight, term, shape) });
+    else if (last && !last.apply) runs[runs.length - 1] = { sum: [...last.sum, term] };
+    else runs.push({ sum: [term] });
+  }
+  return runs;
+}
+
+/** y += Σ ΔW, the sum in double precision; y holds the elements from `start` on. */
+async function addTo(
+  y: Float32Array | Float64Array,
+  terms: readonly Term[],
+  shape: readonly number[],
+  { kinds, start }: { readonly kinds: Kinds; readonly start: number },
+): Promise<void> {
+  const sum = new Float64Array(y.length);
+  for (const term of terms) {
+    const d = toF32(await kindOf(term, kinds).dense(term, shape)).data;
+    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + d[start + i]!;
+  }
+  for (let i = 0; i < y.length; i++) y[i] = y[i]! + sum[i]!;
 }
 
 /** A replacement in the dtype of what it replaces. */

@@ -2,6 +2,7 @@ import { toF32 } from '../tensor/convert.js';
 import { elementCount } from '../tensor/dtype.js';
 import { matrix } from '../tensor/qr.js';
 import type { Svd } from '../tensor/svd.js';
+import { notASum, requireAdditive } from './additive.js';
 import type { Delta, Term } from './delta.js';
 import {
   concatFactors,
@@ -45,7 +46,8 @@ export interface CompactReport {
  * approximation of its whole update (Eckart & Young 1936), found from the factors alone where all terms are low-rank;
  * vectors stay exact, and so does a single term whose rank is small enough.
  * Other kinds are written out in full, one parameter at a time.
- * @throws PeftError CONFIG_INVALID for a rank or an energy out of range
+ * @throws PeftError CONFIG_INVALID for a rank or an energy out of range, DELTA_CONFLICT where one is given and a term is
+ *   not a sum W + ΔW
  */
 export async function compact(
   delta: Delta,
@@ -53,6 +55,7 @@ export async function compact(
 ): Promise<{ readonly delta: Delta; readonly report: CompactReport }> {
   const { kinds = builtinKinds, signal } = options;
   checkTruncation(options);
+  if (truncates(options)) requireAdditive(delta, kinds, 'This update has no low-rank approximation');
   const params = new Map<string, readonly Term[]>();
   const truncated = new Map<string, Truncated>();
   for (const [path, terms] of delta.params) {
@@ -85,7 +88,7 @@ const isSmall = (terms: readonly Term[], { rank, energy }: Truncation): boolean 
 
 /** One term for each kind that can add; the others as they are. */
 async function joined(terms: readonly Term[], shape: readonly number[], kinds: Kinds): Promise<readonly Term[]> {
-  if (terms.length < 2) return terms;
+  if (terms.length < 2 || notASum(terms, kinds)) return terms; // their order counts
   const byKind = new Map<string, Term[]>();
   for (const term of terms) byKind.set(term.kind, [...(byKind.get(term.kind) ?? []), term]);
   const all: Term[] = [];

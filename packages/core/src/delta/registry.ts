@@ -1,14 +1,22 @@
 import { PeftError } from '../errors.js';
 import type { Kind, Term } from './delta.js';
+import { block } from './kinds/block.js';
 import { dense } from './kinds/dense.js';
+import { dora } from './kinds/dora.js';
 import { lowRank } from './kinds/low-rank.js';
+import { mask } from './kinds/mask.js';
+import { rows } from './kinds/rows.js';
+import { scaling } from './kinds/scaling.js';
+import { sparse } from './kinds/sparse.js';
 import { requireStamp } from './stamp.js';
 
 /** Kinds of terms by name: a value that is passed on, never a global. */
 export type Kinds = ReadonlyMap<string, Kind>;
 
 /** What core brings. */
-export const builtinKinds: Kinds = new Map([lowRank, dense].map((kind) => [kind.kind, kind]));
+export const builtinKinds: Kinds = new Map(
+  [lowRank, dense, sparse, block, rows, dora, mask, scaling].map((kind) => [kind.kind, kind]),
+);
 
 /** The built-in kinds and those of other packages. @throws PeftError PLUGIN_INCOMPATIBLE */
 export function withKinds(...outside: readonly Kind[]): Kinds {

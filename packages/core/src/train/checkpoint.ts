@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { platform } from '#platform';
+import type { Tensors } from '../adapter/start.js';
 import { PeftError, Problems } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
 import { openSafetensors } from '../files/safetensors-read.js';
@@ -24,6 +25,8 @@ export const Progress = z.strictObject({
   stale: count,
   /** Stopped early. */
   stopped: z.boolean(),
+  /** Number of the phase, from 0. */
+  phase: count,
 });
 export type Progress = z.output<typeof Progress>;
 
@@ -51,11 +54,25 @@ export interface Checkpoint {
   readonly runtime: string;
   readonly identity: RunIdentity;
   readonly progress: Progress;
-  /** Parameters and optimizer state, by the names they have in the step's graph. */
-  readonly current: ReadonlyMap<string, Tensor>;
-  /** Parameters of the best evaluation, when the run keeps them. */
-  readonly best: ReadonlyMap<string, Tensor>;
+  readonly tensors: RunTensors;
 }
+
+/** The tensors of a run, by the names they have in the step's graph. */
+export interface RunTensors {
+  /** Trained ones. */
+  readonly train: Tensors;
+  /** Of the optimizer. */
+  readonly state: Tensors;
+  readonly held: Tensors;
+  /** Of later phases; those of the first are rebuilt from the seed. */
+  readonly frozen: Tensors;
+  /** What the method keeps from phase to phase. */
+  readonly kept: Tensors;
+  /** Trained ones of the best evaluation, when the run keeps them. */
+  readonly best: Tensors;
+}
+
+const groups = ['train', 'state', 'held', 'frozen', 'kept', 'best'] as const;
 
 const stateName = 'state.json';
 const tensorsName = 'tensors.safetensors';
@@ -64,7 +81,7 @@ const isCheckpoint = (name: string): boolean => /^step-\d{8,}$/.test(name);
 /** Directories that a killed process was writing or removing. */
 const isLeftOver = (name: string): boolean => /^\.step-\d{8,}\.(new|old)-/.test(name);
 
-const refs = (prefix: string, tensors: ReadonlyMap<string, Tensor>) =>
+const refs = (prefix: string, tensors: Tensors) =>
   [...tensors].map(([name, tensor]) => [`${prefix}/${name}`, tensorRef(tensor)] as const);
 
 /** Takes a directory away such that it is there whole or not at all. */
@@ -81,12 +98,12 @@ async function removeWhole(folder: string, name: string): Promise<void> {
  * @returns the path of the checkpoint
  */
 export async function writeCheckpoint(folder: string, checkpoint: Checkpoint): Promise<string> {
-  const { runtime, identity, progress, current, best } = checkpoint;
+  const { runtime, identity, progress } = checkpoint;
   const own = directoryName(progress.step);
   const path = platform.resolve(folder, own);
   const state: z.input<typeof StateFile> = { format: 'peftjs checkpoint 1', runtime, identity, progress };
   await writeDirectoryAtomic(path, async (directory) => {
-    const tensors = new Map([...refs('current', current), ...refs('best', best)]);
+    const tensors = new Map(groups.flatMap((group) => refs(group, checkpoint.tensors[group])));
     await writeSafetensors(platform.resolve(directory, tensorsName), tensors);
     const text = new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`);
     await writeFileAtomic(platform.resolve(directory, stateName), text);
@@ -115,14 +132,13 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   await source.close();
   const { runtime, identity, progress } = parseState(text, source.name);
   const file = await openSafetensors(platform.resolve(path, tensorsName));
-  const current = new Map<string, Tensor>();
-  const best = new Map<string, Tensor>();
+  const tensors = Object.fromEntries(groups.map((group) => [group, new Map<string, Tensor>()]));
   for (const [name, ref] of file.tensors) {
     const slash = name.indexOf('/');
-    (name.slice(0, slash) === 'best' ? best : current).set(name.slice(slash + 1), await ref.read());
+    tensors[name.slice(0, slash)]?.set(name.slice(slash + 1), await ref.read());
   }
   await file.close();
-  return { runtime, identity, progress, current, best };
+  return { runtime, identity, progress, tensors: tensors as unknown as RunTensors };
 }
 
 function parseState(text: string, name: string): z.output<typeof StateFile> {

@@ -45,8 +45,7 @@ export async function createEvaluator<E extends Example>(
       for (const indices of batches) {
         if (cancel?.aborted)
           throw new PeftError('CANCELLED', 'The evaluation was cancelled.', { cause: cancel.reason });
-        const chosen = indices.map((i) => examples[i]!);
-        const batch = await loadBatch(task, chosen, indices);
+        const batch = await loadBatch(task, examples, indices);
         metrics.add(await program.run(feedsOf(graph, { ...batch.feeds, ...parameters })), batch);
       }
       return metrics.result();

@@ -39,7 +39,16 @@ export const StepEvent = z.object({
   seconds: z.number().nonnegative(),
   /** Global norm of the gradient before clipping; only when the run clips. */
   gradNorm: z.number().optional(),
+  /** The method's own term of the loss, beside it. */
+  penalty: z.number().optional(),
+  /** The phase, for a method that has several. */
+  phase: z.string().optional(),
+  /** What the method changed after this step. */
+  note: z.string().optional(),
 });
+
+/** Sent when another phase begins: its first update is the one after `step`. */
+export const PhaseEvent = z.object({ type: z.literal('phase'), step: count, phase: z.string() });
 
 /** Sent when all rows have been seen once more. */
 export const EpochEvent = z.object({ type: z.literal('epoch'), epoch: count, step: count, loss: z.number() });
@@ -50,6 +59,7 @@ export const WarningEvent = z.object({ type: z.literal('warning'), message: z.st
 export const TrainEvent = z.discriminatedUnion('type', [
   StartEvent,
   StepEvent,
+  PhaseEvent,
   EpochEvent,
   EvalEvent,
   CheckpointEvent,

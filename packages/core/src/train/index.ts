@@ -1,14 +1,6 @@
-export { newestCheckpoint } from './checkpoint.js';
-export type { Row, Rows } from './data.js';
-export { dropoutMask, type RowOrigins } from './dropout.js';
-export { type EvaluateOptions, evaluate } from './evaluate.js';
-export * from './events.js';
-export { type Group, groupsOf, scalarFeeds } from './groups.js';
-export { loadBatch } from './load-batch.js';
-export * from './model.js';
-export { adafactor } from './optimizers/adafactor.js';
-export { adam, adamw } from './optimizers/adam.js';
-export { adagrad, rmsprop } from './optimizers/adaptive.js';
+export { adafactor } from '../optim/adafactor.js';
+export { adam, adamw } from '../optim/adam.js';
+export { adagrad, rmsprop } from '../optim/adaptive.js';
 export {
   defineOptimizer,
   type GroupStep,
@@ -17,8 +9,18 @@ export {
   type State,
   type Updated,
   type UpdateSite,
-} from './optimizers/optimizer.js';
-export { sgd } from './optimizers/sgd.js';
+} from '../optim/optimizer.js';
+export { sgd } from '../optim/sgd.js';
+export { newestCheckpoint } from './checkpoint.js';
+export type { Row, Rows } from './data.js';
+export { dropoutMask, type RowOrigins } from './dropout.js';
+export { type EvaluateOptions, evaluate } from './evaluate.js';
+export * from './events.js';
+export { type Group, groupsOf, scalarFeeds } from './groups.js';
+export { loadBatch } from './load-batch.js';
+export { createLook, type LookParts } from './look.js';
+export { methodInputs } from './method-inputs.js';
+export * from './model.js';
 export type { TrainOptions } from './options.js';
 export { createOrder, epochOrder, type Order, type OrderOptions } from './order.js';
 export { createSchedule, type Schedule, ScheduleConfig, type Warmup, warmupSteps } from './schedules.js';

@@ -4,9 +4,9 @@ import type { Backend } from '../backend/backend.js';
 import type { Adapter } from '../delta/delta.js';
 import { requireStamp } from '../delta/stamp.js';
 import { isPeftError, Problems } from '../errors.js';
+import { adamw } from '../optim/adam.js';
+import type { Optimizer } from '../optim/optimizer.js';
 import type { Rows } from './data.js';
-import { adamw } from './optimizers/adam.js';
-import type { Optimizer } from './optimizers/optimizer.js';
 import { ScheduleConfig } from './schedules.js';
 
 const count = z.number().int().positive();

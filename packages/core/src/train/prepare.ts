@@ -1,28 +1,29 @@
-import { type Attached, attachMethod } from '../adapter/attach-method.js';
-import { bindMethod, type Plan } from '../adapter/bind.js';
+import { bindMethod, type Plan, settlePlan } from '../adapter/bind.js';
+import { ownConfig } from '../adapter/config.js';
 import { resumeTensors, type Start, startTensors } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
 import { elementCount } from '../tensor/dtype.js';
 import type { RunIdentity } from './checkpoint.js';
 import { loadData } from './data.js';
-import { groupsOf } from './groups.js';
+import type { Laid } from './lay.js';
+import { createLook } from './look.js';
 import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import { createOrder, type Order } from './order.js';
-import { planSteps } from './plan.js';
+import { type Span, spansOf } from './phases.js';
 import { createSchedule, type Schedule, warmupSteps } from './schedules.js';
-import type { StepPlan } from './stepper.js';
 
 /** Everything about a run that is settled before anything is compiled. */
 export interface Prepared<E extends Example> {
   readonly plan: Plan;
+  /** Where the first phase begins. */
   readonly start: Start;
-  readonly attached: Attached;
-  readonly steps: StepPlan;
+  /** The phases of the run; one for a method without. */
+  readonly spans: readonly Span[];
   readonly examples: readonly E[];
   readonly evalExamples: readonly E[] | undefined;
   readonly order: Order;
-  readonly schedule: Schedule;
+  readonly schedules: readonly Schedule[];
   readonly warmup: number;
   /** Updates of the run. */
   readonly total: number;
@@ -54,21 +55,13 @@ const numericOptions = (o: ResolvedTrainOptions): Record<string, unknown> => ({
   start: o.start?.digest,
 });
 
-/** The training graph with the method in it. */
-function attach<E extends Example>(model: TaskModel<E>, plan: Plan, start: Start) {
-  const attached = attachMethod(model.graph('train'), plan, start, { training: true });
-  const { graph, loss } = attached.model;
-  if (!loss) throw new PeftError('INTERNAL', `The training graph of "${model.name}" has no loss.`);
-  return { attached, training: { graph, loss, trainables: attached.trainables } };
-}
-
 /**
  * Reads the data and lays out the run.
  * @throws PeftError DATA_INVALID, TARGETS_UNMATCHED, CONFIG_INVALID, ADAPTER_MISMATCH, GRADIENT_UNDEFINED
  */
 export async function prepare<E extends Example>(model: TaskModel<E>, o: ResolvedTrainOptions): Promise<Prepared<E>> {
   const { task, parameters } = model;
-  const plan = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
+  const bound = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
   const data = await loadData(o.data, task, 'training data');
   const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data')).examples;
   const { seed, batchSize, gradAccumulation, dropLast } = o;
@@ -79,37 +72,33 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
       `dropLast leaves nothing of ${data.examples.length} rows in batches of ${batchSize}: use smaller batches.`,
     );
   const total = o.steps ?? Math.max(1, Math.round(o.epochs! * order.updatesPerEpoch));
-  const warmup = warmupSteps(total, {
-    ...(o.warmupSteps !== undefined && { warmupSteps: o.warmupSteps }),
-    ...(o.warmupRatio !== undefined && { warmupRatio: o.warmupRatio }),
-  });
-
+  const plan = await settlePlan(
+    bound,
+    createLook({ model, plan: bound, examples: data.examples, order, backend: o.backend, seed }),
+  );
   const start = o.start
     ? await resumeTensors(plan, o.start, { seed, parameters })
     : await startTensors(plan, { seed, parameters });
-  const { attached, training } = attach(model, plan, start);
-  const { groups, of } = groupsOf(
-    attached.trainables.map(({ rule }) => rule),
-    { lr: o.lr, weightDecay: o.weightDecay },
+  const phases = plan.method.phases?.(ownConfig(plan.config)) ?? [{ name: 'train', share: 1 }];
+  const spans = spansOf(phases, total);
+  const warmups = spans.map(({ from, to }) =>
+    warmupSteps(to - from, {
+      ...(o.warmupSteps !== undefined && { warmupSteps: o.warmupSteps }),
+      ...(o.warmupRatio !== undefined && { warmupRatio: o.warmupRatio }),
+    }),
   );
-  const steps = planSteps(training, {
-    optimizer: o.optimizer,
-    groups,
-    groupOf: of,
-    gradAccumulation,
-    ...(o.maxGradNorm !== undefined && { maxGradNorm: o.maxGradNorm }),
-  });
 
   return {
     plan,
     start,
-    attached,
-    steps,
+    spans,
     examples: data.examples,
     evalExamples,
     order,
-    schedule: createSchedule(o.schedule, total, { steps: warmup, fromZero: o.warmupFromZero }),
-    warmup,
+    schedules: spans.map(({ from, to }, i) =>
+      createSchedule(o.schedule, to - from, { steps: warmups[i]!, fromZero: o.warmupFromZero }),
+    ),
+    warmup: warmups[0]!,
     total,
     identity: {
       // Through JSON, so that it equals what a checkpoint gives back.
@@ -118,15 +107,12 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
       data: data.digest,
       base: await model.digest(),
     },
-    notes: [
-      ...attached.notes,
-      ...plan.report.unmatched.map(({ rule, entry }) => `${rule}: "${entry}" matches nothing in this model.`),
-    ],
+    notes: [...plan.report.unmatched.map(({ rule, entry }) => `${rule}: "${entry}" matches nothing in this model.`)],
   };
 }
 
 /** Trained numbers: all of them, and those of the adapter itself. */
-export function trainableCounts({ attached, plan }: Pick<Prepared<Example>, 'attached' | 'plan'>) {
+export function trainableCounts({ attached }: Laid, plan: Plan) {
   const replaced = new Set(plan.replaced);
   let trainable = 0;
   let trainableAdapter = 0;

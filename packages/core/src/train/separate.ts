@@ -3,8 +3,16 @@ import { optimize } from '../graph/passes/optimize.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { scalarTensor } from './groups.js';
 import { slicedUpdater } from './slices.js';
-import { accumulateName, gradientGraph, lossName, type StepOptions, type TrainingGraph } from './step-graph.js';
-import { compileStep, feedsOf, numberOf, type StepPlan, writeAll } from './stepper.js';
+import {
+  accumulateName,
+  gradientGraph,
+  lossName,
+  penaltyWeightName,
+  type StepOptions,
+  type TrainingGraph,
+} from './step-graph.js';
+import { compileStep, feedsOf, numberOf, resultOf, type StepPlan, writeAll } from './stepper.js';
+import type { Streams } from './streams.js';
 import { wholeUpdater } from './updater.js';
 
 /**
@@ -13,7 +21,7 @@ import { wholeUpdater } from './updater.js';
  */
 export function separateSteps(
   training: TrainingGraph,
-  options: StepOptions & { readonly gradAccumulation: number; readonly sliced: boolean },
+  options: StepOptions & { readonly gradAccumulation: number; readonly sliced: boolean; readonly stream?: Streams },
 ): StepPlan {
   const updates = options.sliced ? slicedUpdater(training, options) : wholeUpdater(training, options);
   const step = gradientGraph(training, { accumulate: options.gradAccumulation > 1 });
@@ -31,17 +39,22 @@ export function separateSteps(
 
       return {
         async update(microBatches, clock) {
-          const parameters = await updater.parameters();
+          const trained = await updater.parameters();
+          const parameters = { ...trained, ...options.stream?.expand(trained), ...clock.inputs };
           let loss = 0;
           let outputs: Record<string, Tensor> = {};
           for (const [i, feeds] of microBatches.entries()) {
-            const accumulate = scalarTensor(i === 0 ? 0 : 1);
-            outputs = await program.run(feedsOf(step.graph, { ...feeds, ...parameters, [accumulateName]: accumulate }));
+            const place = {
+              [accumulateName]: scalarTensor(i === 0 ? 0 : 1),
+              [penaltyWeightName]: scalarTensor(i === 0 ? 1 : 0),
+            };
+            outputs = await program.run(feedsOf(step.graph, { ...feeds, ...parameters, ...place }));
             loss += numberOf(outputs[lossName]);
           }
-          const gradients: Record<string, Tensor> = { ...outputs };
-          for (const name of step.state.keys()) gradients[name] = await program.read(name);
-          return { loss, ...(await updater.apply(gradients as Feeds, clock)) };
+          const slopes: Record<string, Tensor> = { ...outputs };
+          for (const name of step.state.keys()) slopes[name] = await program.read(name);
+          const gradients: Feeds = options.stream ? { ...slopes, ...options.stream.pullBack(trained, slopes) } : slopes;
+          return { loss, ...resultOf(outputs), ...(await updater.apply(gradients, clock)) };
         },
         read: (names) => updater.read(names),
         write: (tensors) => updater.write(tensors),

@@ -1,9 +1,9 @@
 import type { Feeds, Program } from '../backend/backend.js';
 import { createGraph } from '../graph/graph.js';
 import { createOps } from '../graph/ops.js';
+import type { Optimizer } from '../optim/optimizer.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Group, scalarName, scalarTensor } from './groups.js';
-import type { Optimizer } from './optimizers/optimizer.js';
 import { accumulatorName, type StepOptions, type TrainingGraph } from './step-graph.js';
 import { copyTensor } from './stepper.js';
 import { nextName, stateName } from './update.js';
@@ -17,7 +17,7 @@ const floats = (tensor: Tensor | undefined): Float32Array => tensor!.data as Flo
 
 const lettersOf = (optimizer: Optimizer): string[] => Object.keys(optimizer.init([1]));
 
-const scalarsOf = (optimizer: Optimizer, { lr, decay }: Group): string[] =>
+const scalarsOf = ({ optimizer, lr, decay }: Group): string[] =>
   Object.keys(optimizer.scalars({ step: 1, rate: lr, decay }));
 
 /** The optimizer over flat slices of any length n. */
@@ -74,22 +74,22 @@ export function slicedUpdater(
   options: StepOptions,
   length = defaultLength,
 ): UpdaterPlan {
-  const { optimizer, groups, groupOf, maxGradNorm } = options;
-  const letters = lettersOf(optimizer);
+  const { groups, groupOf, maxGradNorm } = options;
   const names = trainables.map(({ name }) => name);
   const state = new Map<string, Tensor>();
-  for (const { name, shape } of trainables)
-    for (const [letter, tensor] of Object.entries(optimizer.init(shape))) state.set(stateName(name, letter), tensor);
+  for (const [i, { name, shape }] of trainables.entries())
+    for (const [letter, tensor] of Object.entries(groups[groupOf[i]!]!.optimizer.init(shape)))
+      state.set(stateName(name, letter), tensor);
 
   return {
     state,
     async compile(backend, signal) {
-      const programs = new Map<string, Program>(); // by the scalars they take: a group without decay takes fewer
-      for (const group of groups) {
-        const scalars = scalarsOf(optimizer, group);
-        if (programs.has(scalars.join())) continue;
+      const programs: Program[] = []; // by group; groups that differ in their rate alone share one
+      for (const [i, group] of groups.entries()) {
+        const scalars = scalarsOf(group);
+        const same = groups.findIndex((g) => g.optimizer === group.optimizer && `${scalarsOf(g)}` === `${scalars}`);
         const options = { purpose: 'train', ...(signal && { signal }) } as const;
-        programs.set(scalars.join(), await backend.compile(sliceGraph(optimizer, scalars), options));
+        programs[i] = programs[same] ?? (await backend.compile(sliceGraph(group.optimizer, scalars), options));
       }
       const tensors = new Map<string, Tensor>();
 
@@ -99,14 +99,14 @@ export function slicedUpdater(
           const gradNorm = maxGradNorm === undefined ? undefined : normOf(gradients);
           const clip = gradNorm === undefined ? 1 : Math.min(1, maxGradNorm! / (gradNorm + 1e-6));
           for (const [i, name] of names.entries()) {
-            const group = groups[groupOf[i]!]!;
-            const numbers = optimizer.scalars({ step, rate: group.lr * factor, decay: group.decay });
+            const { optimizer, lr, decay } = groups[groupOf[i]!]!;
+            const numbers = optimizer.scalars({ step, rate: lr * factor, decay });
             const scalars: Record<string, Tensor> = { [clipName]: scalarTensor(clip) };
             for (const [key, number] of Object.entries(numbers)) scalars[scalarName(0, key)] = scalarTensor(number);
             const arrays: Record<string, Float32Array> = { p: floats(tensors.get(name)) };
-            for (const letter of letters) arrays[stateName('p', letter)] = floats(tensors.get(stateName(name, letter)));
-            const program = programs.get(Object.keys(numbers).join())!;
-            await runSlices(program, floats(gradients[i]), arrays, scalars, length);
+            for (const letter of lettersOf(optimizer))
+              arrays[stateName('p', letter)] = floats(tensors.get(stateName(name, letter)));
+            await runSlices(programs[groupOf[i]!]!, floats(gradients[i]), arrays, scalars, length);
           }
           return gradNorm === undefined ? {} : { gradNorm };
         },
@@ -116,7 +116,7 @@ export function slicedUpdater(
           for (const [name, tensor] of given) tensors.set(name, copyTensor(tensor));
         },
         async dispose() {
-          for (const program of programs.values()) await program.dispose();
+          for (const program of new Set(programs)) await program.dispose();
         },
       };
     },

@@ -1,4 +1,4 @@
-import type { Trainable } from '../adapter/attach-method.js';
+import type { Trainable } from '../adapter/trainables.js';
 import { gradients } from '../autodiff/gradients.js';
 import { createGraph, type Graph, type ShapedValue } from '../graph/graph.js';
 import { createOps, type Ops } from '../graph/ops.js';
@@ -12,6 +12,20 @@ export interface TrainingGraph {
   /** Mean over labels: []. */
   readonly loss: ShapedValue;
   readonly trainables: readonly Trainable[];
+  /** What is differentiated; the trainables' values when not given. */
+  readonly wrt?: readonly ShapedValue[];
+  /** Added to the loss for the gradient, []. */
+  readonly penalty?: ShapedValue;
+  /** Extra outputs. */
+  readonly observe?: Observation;
+}
+
+/** What a method wants to see of a step. */
+export interface Observation {
+  /** Values whose gradient it looks at. */
+  readonly of: readonly ShapedValue[];
+  /** Outputs by name. */
+  values(slopes: readonly ShapedValue[], ops: Ops): Readonly<Record<string, ShapedValue>>;
 }
 
 export interface StepOptions extends UpdateOptions {
@@ -26,23 +40,34 @@ export interface StepGraph extends Carried {
 }
 
 export const lossName = 'loss';
+export const penaltyName = 'penalty';
 /** Scalar input of the gradient graph: 0 starts a new sum, 1 adds to the one so far. */
 export const accumulateName = 'accumulate';
+/** Scalar input of the gradient graph: 1 for one micro-batch of an update, 0 for the others, so that a penalty counts once. */
+export const penaltyWeightName = 'penalty_weight';
 export const accumulatorName = (parameter: string): string => `${parameter}:gradient`;
+/** Output of what a method observes. */
+export const observedName = (name: string): string => `observed.${name}`;
 
-/** Declares the loss as the only output so far: other outputs of the model are not needed. */
-function startOutputs({ graph, loss }: TrainingGraph, ops: Ops): void {
+/** Declares the loss as the first output: other outputs of the model are not needed. */
+function startOutputs({ graph, loss, penalty }: TrainingGraph, ops: Ops): void {
   graph.outputs.length = 0;
   if (loss.name === lossName) graph.outputs.push(loss);
   else ops.output(loss, lossName);
+  if (penalty) ops.output(penalty, penaltyName);
 }
 
-const differentiate = ({ graph, loss, trainables }: TrainingGraph) =>
-  gradients(
-    graph,
-    loss,
-    trainables.map(({ value }) => value),
-  );
+/** Appends the gradients of `wrt` in order, and what is observed as outputs. */
+function differentiate(training: TrainingGraph, ops: Ops, options: { readonly accumulate?: boolean } = {}) {
+  const { graph, loss, trainables, penalty, observe } = training;
+  const wrt = training.wrt ?? trainables.map(({ value }) => value);
+  const counted = penalty && options.accumulate ? ops.mul(penalty, ops.input(penaltyWeightName, 'f32', [])) : penalty;
+  const total = counted ? ops.add(loss, counted) : loss;
+  const slopes = gradients(graph, total, [...wrt, ...(observe?.of ?? [])]);
+  const seen = observe?.values(slopes.slice(wrt.length), ops) ?? {};
+  for (const [name, value] of Object.entries(seen)) ops.output(value, observedName(name));
+  return wrt.map((value, i) => ({ name: value.name, g: slopes[i]! }));
+}
 
 /** The outputs that a run returns: the rest is carried. */
 const returned = ({ outputs }: Graph, carry: Carried['carry']) =>
@@ -53,9 +78,9 @@ export function fusedGraph(training: TrainingGraph, options: StepOptions): StepG
   const { graph, trainables } = training;
   const ops = createOps(graph);
   startOutputs(training, ops);
-  const dys = differentiate(training);
+  const slopes = differentiate(training, ops);
   const carried = appendUpdate(
-    trainables.map((trainable, i) => ({ trainable, g: dys[i]!, group: options.groupOf[i]! })),
+    trainables.map((trainable, i) => ({ trainable, g: slopes[i]!.g, group: options.groupOf[i]! })),
     options,
     ops,
   );
@@ -68,22 +93,28 @@ export function fusedGraph(training: TrainingGraph, options: StepOptions): StepG
  * of all of them. Changes `training.graph`.
  */
 export function gradientGraph(training: TrainingGraph, options: { readonly accumulate: boolean }): StepGraph {
-  const { graph, trainables } = training;
+  const { graph } = training;
   const ops = createOps(graph);
   startOutputs(training, ops);
-  const dys = differentiate(training);
+  const slopes = differentiate(training, ops, options);
   const carry: Record<string, string> = {};
   const state = new Map<string, Tensor>();
-  const names = trainables.map(({ name }) => accumulatorName(name));
   if (options.accumulate) {
     const accumulate = ops.input(accumulateName, 'f32', []);
-    dys.forEach((dy, i) => {
-      const sum = ops.input(names[i]!, 'f32', dy.shape);
-      state.set(sum.name, alloc('f32', dy.shape.map(Number)));
-      carry[ops.output(ops.add(dy, ops.mul(sum, accumulate)), nextName(sum.name)).name] = sum.name;
-    });
-  } else for (const [i, dy] of dys.entries()) ops.output(dy, names[i]);
+    for (const { name, g } of slopes) {
+      const sum = ops.input(accumulatorName(name), 'f32', g.shape);
+      state.set(sum.name, alloc('f32', g.shape.map(Number)));
+      carry[ops.output(ops.add(g, ops.mul(sum, accumulate)), nextName(sum.name)).name] = sum.name;
+    }
+  } else for (const { name, g } of slopes) ops.output(g, accumulatorName(name));
   return { graph, outputs: returned(graph, carry), carry, state };
+}
+
+/** The loss alone. Changes `training.graph`. */
+export function lossGraph(training: TrainingGraph): StepGraph {
+  const { graph } = training;
+  startOutputs(training, createOps(graph));
+  return { graph, outputs: returned(graph, {}), carry: {}, state: new Map() };
 }
 
 /**

@@ -2,13 +2,17 @@ import type { Backend, Feeds, Program } from '../backend/backend.js';
 import { compileGraph } from '../backend/compile.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { StepGraph } from './step-graph.js';
+import { observedName, penaltyName, type StepGraph } from './step-graph.js';
 
 export interface StepResult {
   /** Mean over the labels of the whole batch, before the update. */
   readonly loss: number;
   /** Global norm of the gradient before clipping; only when the run clips. */
   readonly gradNorm?: number;
+  /** The method's own term, beside the loss. */
+  readonly penalty?: number;
+  /** What the method observes at this step, by name. */
+  readonly observed?: ReadonlyMap<string, Tensor>;
 }
 
 /** The place of an update in the run. */
@@ -17,6 +21,10 @@ export interface UpdateClock {
   readonly step: number;
   /** Factor of the schedule on every rate. */
   readonly factor: number;
+  /** What the method feeds at this update: held and streamed tensors, scalars, active targets. */
+  readonly inputs?: Feeds;
+  /** Whether the method observes this step. */
+  readonly observe?: boolean;
 }
 
 /** Compiled programs that do updates; the parameters and the optimizer's state live with them. */
@@ -42,6 +50,19 @@ export const feedsOf = ({ inputs }: Graph, feeds: Feeds): Feeds =>
 
 /** The number in a tensor of one element. */
 export const numberOf = (tensor: Tensor | undefined): number => Number(tensor?.data[0]);
+
+/** What a step returns beside its loss. */
+export function resultOf(outputs: Readonly<Record<string, Tensor>>): Pick<StepResult, 'penalty' | 'observed'> {
+  const penalty = outputs[penaltyName];
+  const prefix = observedName('');
+  const observed = Object.entries(outputs).flatMap(([name, tensor]) =>
+    name.startsWith(prefix) ? [[name.slice(prefix.length), tensor] as const] : [],
+  );
+  return {
+    ...(penalty && { penalty: numberOf(penalty) }),
+    ...(observed.length > 0 && { observed: new Map(observed) }),
+  };
+}
 
 export const compileStep = (
   { graph, outputs, carry }: StepGraph,

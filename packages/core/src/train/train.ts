@@ -5,6 +5,7 @@ import { createRun, type Run } from '../run.js';
 import { elementCount } from '../tensor/dtype.js';
 import { newestCheckpoint, type Progress, readCheckpoint, requireSameRun } from './checkpoint.js';
 import type { TrainEvent } from './events.js';
+import type { Laid } from './lay.js';
 import type { Example, TaskModel } from './model.js';
 import { type ResolvedTrainOptions, resolveOptions, type TrainOptions } from './options.js';
 import { type Prepared, prepare, trainableCounts } from './prepare.js';
@@ -28,15 +29,14 @@ async function* run<E extends Example>(
 ): AsyncGenerator<TrainEvent, Adapter, void> {
   const prepared = await prepare(model, options);
   const { warnings, ...state } = await restore(prepared, options);
-  for (const message of [...prepared.notes, ...warnings]) yield { type: 'warning', message };
-  yield startEvent(model, prepared, options, state.progress.step);
+  const session = createSession({ model, prepared, options, runtime: runtimeOf(options) }, state);
+  const laid = session.laid();
+  for (const message of [...laid.attached.notes, ...prepared.notes, ...warnings]) yield { type: 'warning', message };
+  yield startEvent(model, prepared, laid, options, state.progress.step);
 
   if (signal.aborted) throw new PeftError('CANCELLED', 'The training was cancelled.', { cause: signal.reason });
-  const stepper = await prepared.steps.compile(options.backend, signal);
-  const session = createSession({ model, prepared, options, stepper, runtime: runtimeOf(options) }, state);
   let failed = false;
   try {
-    await stepper.write(state.current);
     yield* session.loop(signal);
     return await session.adapter();
   } catch (error) {
@@ -55,6 +55,7 @@ async function* run<E extends Example>(
 function startEvent<E extends Example>(
   model: TaskModel<E>,
   prepared: Prepared<E>,
+  laid: Laid,
   { batchSize, gradAccumulation }: ResolvedTrainOptions,
   step: number,
 ): TrainEvent {
@@ -64,7 +65,7 @@ function startEvent<E extends Example>(
   return {
     type: 'start',
     parameters,
-    ...trainableCounts(prepared),
+    ...trainableCounts(laid, prepared.plan),
     steps: total,
     epochs: total / order.updatesPerEpoch,
     rows: examples.length,
@@ -78,21 +79,31 @@ function startEvent<E extends Example>(
 const runtimeOf = ({ backend }: ResolvedTrainOptions): string =>
   `${backend.name} ${backend.device}, core ${coreVersion}`;
 
-const fresh: Progress = { step: 0, settled: true, epochLoss: { sum: 0, updates: 0 }, stale: 0, stopped: false };
+const fresh: Progress = {
+  step: 0,
+  settled: true,
+  epochLoss: { sum: 0, updates: 0 },
+  stale: 0,
+  stopped: false,
+  phase: 0,
+};
 
 /** Where the run begins: afresh, or at a checkpoint. */
 async function restore<E extends Example>(
-  { start, steps, identity }: Prepared<E>,
+  { start, identity }: Prepared<E>,
   { resume, checkpoint, ...options }: ResolvedTrainOptions,
 ): Promise<SessionState & { readonly warnings: readonly string[] }> {
   const path = resume === true ? await newestCheckpoint(checkpoint!.directory) : resume;
   if (!path) {
     const warnings = resume ? [`There is no checkpoint in ${checkpoint!.directory}: training starts afresh.`] : [];
-    return { progress: fresh, current: new Map([...start.train, ...steps.state]), best: new Map(), warnings };
+    const none = new Map();
+    return { progress: fresh, tensors: { ...start, state: none, kept: none, best: none }, warnings };
   }
   const found = await readCheckpoint(path);
   requireSameRun(path, found.identity, identity);
   const here = runtimeOf({ resume, ...options });
   const note = `The checkpoint was made by ${found.runtime}, this is ${here}: the numbers may differ in their last bits.`;
-  return { ...found, warnings: found.runtime === here ? [] : [note] };
+  const { progress, tensors } = found;
+  const frozen = progress.phase === 0 ? start.frozen : tensors.frozen;
+  return { progress, tensors: { ...tensors, frozen }, warnings: found.runtime === here ? [] : [note] };
 }

@@ -1,9 +1,8 @@
-import type { Trainable } from '../adapter/attach-method.js';
+import type { Trainable } from '../adapter/trainables.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Group, scalarName } from './groups.js';
-import type { Optimizer } from './optimizers/optimizer.js';
+import { type Group, rateName, scalarName } from './groups.js';
 
 /** One trainable with its gradient, in the graph that updates it. */
 export interface Gradient {
@@ -14,10 +13,11 @@ export interface Gradient {
 }
 
 export interface UpdateOptions {
-  readonly optimizer: Optimizer;
   readonly groups: readonly Group[];
   /** Largest global norm of the gradient; larger ones are scaled down to it. */
   readonly maxGradNorm?: number;
+  /** Updates may leave targets out: an input `activeName(path)` bool [] for each says whether it takes part. */
+  readonly selective?: boolean;
 }
 
 /** What an update graph keeps between runs. */
@@ -31,6 +31,7 @@ export interface Carried {
 /** Output of the global gradient norm before clipping. */
 export const gradNormName = 'grad_norm';
 export const nextName = (name: string): string => `next.${name}`;
+export const activeName = (path: string): string => `${path}:active`;
 export const stateName = (parameter: string, letter: string): string => `${parameter}:${letter}`;
 
 /** √(Σ g²) over all tensors together: []. */
@@ -53,14 +54,15 @@ export function clipByGlobalNorm(gradients: readonly ShapedValue[], max: number,
 }
 
 /**
- * Appends clipping, preconditioning and the optimizer. Every parameter and state tensor gets an output `next.<name>`
- * to be carried into the input of that name; rates and corrections are scalar inputs (`scalarFeeds`).
+ * Appends clipping, preconditioning, the optimizer and what the method does after it. Every parameter and state tensor
+ * gets an output `next.<name>` to be carried into the input of that name; rates and corrections are scalar inputs
+ * (`scalarFeeds`).
  */
 export function appendUpdate(gradients: readonly Gradient[], options: UpdateOptions, ops: Ops): Carried {
-  const { optimizer, groups, maxGradNorm } = options;
+  const { groups, maxGradNorm, selective = false } = options;
   const raw = gradients.map(({ g }) => g);
   const clipped = maxGradNorm === undefined ? raw : clipByGlobalNorm(raw, maxGradNorm, ops);
-  const scalars = groups.map(({ lr, decay }, i) =>
+  const scalars = groups.map(({ lr, decay, optimizer }, i) =>
     Object.fromEntries(
       Object.keys(optimizer.scalars({ step: 1, rate: lr, decay })).map((name) => [
         name,
@@ -68,14 +70,13 @@ export function appendUpdate(gradients: readonly Gradient[], options: UpdateOpti
       ]),
     ),
   );
+  const input = once((name, dtype: 'f32' | 'bool') => ops.input(name, dtype, []));
 
   const carry: Record<string, string> = {};
   const state = new Map<string, Tensor>();
-  const declare = (name: string, next: ShapedValue) => {
-    carry[ops.output(next, nextName(name)).name] = name;
-  };
   gradients.forEach(({ trainable, group }, i) => {
-    const { name, value, shape } = trainable;
+    const { name, value, shape, path } = trainable;
+    const { optimizer } = groups[group]!;
     const start = Object.entries(optimizer.init(shape));
     const inputs = Object.fromEntries(
       start.map(([letter, tensor]) => {
@@ -83,10 +84,24 @@ export function appendUpdate(gradients: readonly Gradient[], options: UpdateOpti
         return [letter, ops.input(stateName(name, letter), tensor.dtype, tensor.shape)];
       }),
     );
+    const declare = (of: string, now: ShapedValue, next: ShapedValue) => {
+      const kept = selective && path !== undefined ? ops.where(input(activeName(path), 'bool'), next, now) : next;
+      carry[ops.output(kept, nextName(of)).name] = of;
+    };
     const g = trainable.precondition?.(clipped[i]!, ops) ?? clipped[i]!;
     const next = optimizer.update({ p: value, g, state: inputs, scalars: scalars[group]! }, ops);
-    declare(name, next.p);
-    for (const [letter] of start) declare(stateName(name, letter), next.state[letter]!);
+    declare(name, value, trainable.prox?.(next.p, input(rateName(group), 'f32'), ops) ?? next.p);
+    for (const [letter] of start) declare(stateName(name, letter), inputs[letter]!, next.state[letter]!);
   });
   return { carry, state };
+}
+
+/** The same value for the same name. */
+function once<A extends unknown[]>(make: (name: string, ...rest: A) => ShapedValue) {
+  const made = new Map<string, ShapedValue>();
+  return (name: string, ...rest: A): ShapedValue => {
+    const value = made.get(name) ?? make(name, ...rest);
+    made.set(name, value);
+    return value;
+  };
 }

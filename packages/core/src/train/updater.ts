@@ -1,6 +1,6 @@
 import type { Backend, Feeds } from '../backend/backend.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { scalarFeeds } from './groups.js';
+import { rateFeeds, scalarFeeds } from './groups.js';
 import { type StepOptions, type TrainingGraph, updateGraph } from './step-graph.js';
 import { compileStep, feedsOf, numberOf, readAll, type UpdateClock, writeAll } from './stepper.js';
 import { gradNormName } from './update.js';
@@ -31,8 +31,9 @@ export function wholeUpdater(training: TrainingGraph, options: StepOptions): Upd
       const program = await compileStep(step, backend, signal);
       return {
         async apply(gradients, clock) {
-          const scalars = scalarFeeds(options.optimizer, options.groups, clock);
-          const norm = (await program.run(feedsOf(step.graph, { ...gradients, ...scalars })))[gradNormName];
+          const rates = rateFeeds(options.groups, clock);
+          const feeds = { ...gradients, ...scalarFeeds(options.groups, clock), ...rates, ...clock.inputs };
+          const norm = (await program.run(feedsOf(step.graph, feeds)))[gradNormName];
           return norm ? { gradNorm: numberOf(norm) } : {};
         },
         async parameters() {

@@ -4,7 +4,6 @@ import {
   createGraph,
   createOps,
   type Group,
-  type Optimizer,
   type Program,
   scalarFeeds,
   type Tensor,
@@ -18,7 +17,6 @@ export interface UpdateProgram {
 
 export async function updateProgram(
   start: ReadonlyMap<string, Tensor>,
-  optimizer: Optimizer,
   group: Group,
   maxGradNorm?: number,
 ): Promise<UpdateProgram> {
@@ -29,7 +27,7 @@ export async function updateProgram(
     g: ops.input(`grad ${name}`, 'f32', shape),
     group: 0,
   }));
-  const options = { optimizer, groups: [group], ...(maxGradNorm !== undefined && { maxGradNorm }) };
+  const options = { groups: [group], ...(maxGradNorm !== undefined && { maxGradNorm }) };
   const { carry, state } = appendUpdate(gradients, options, ops);
   const program = await referenceBackend().compile(graph, { carry });
   for (const [name, tensor] of [...start, ...state]) await program.write(name, tensor);
@@ -38,7 +36,7 @@ export async function updateProgram(
     update: (given, step) =>
       program.run({
         ...Object.fromEntries([...given].map(([name, g]) => [`grad ${name}`, g])),
-        ...scalarFeeds(optimizer, [group], { step, factor: 1 }),
+        ...scalarFeeds([group], { step, factor: 1 }),
       }),
   };
 }

@@ -8,12 +8,13 @@ import {
   resumeTensors,
   startTensors,
   type Tensor,
+  withKinds,
   withLayouts,
   writeAdapter,
 } from '@peftjs/core';
 import { compare, expectBitEqual } from '../allclose.js';
 import { assert } from '../law.js';
-import type { Scene } from './scene.js';
+import { type Scene, settled } from './scene.js';
 
 /** Calls `use` with an empty folder that is removed afterwards. */
 export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
@@ -48,24 +49,29 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
   async 'saves and loads bit for bit, and trains on from there'(scene) {
     const { method, model, plan, random, options } = scene;
     const layouts = withLayouts(...(options.layouts ?? []));
+    const kinds = withKinds(...(options.kinds ?? []));
     const adapter = await scene.adapterOf(random);
     await inFolder(async (folder) => {
       const [first, second] = [join(folder, 'first'), join(folder, 'second')];
       const base = { parameters: model.parameters, targets: model.targets };
       const warnings: string[] = [];
-      await writeAdapter(first, adapter, { layout: method.layout, layouts });
+      await writeAdapter(first, adapter, { layout: method.layout, layouts, kinds });
       const read = await readAdapter(first, { layouts, base, warn: (message) => warnings.push(message) });
       assert(warnings.length === 0, `reading its own file warns: ${warnings}`);
       assert(read.digest === adapter.digest, `digest ${read.digest} after reading, ${adapter.digest} before`);
       assert(read.method?.name === method.name, `the method is "${read.method?.name}" after reading`);
       sameTensors('read back', await stored(read), await stored(adapter));
 
-      await writeAdapter(second, read, { layouts });
+      await writeAdapter(second, read, { layouts, kinds });
       const weights = (at: string) => readFile(join(at, 'adapter_model.safetensors'));
       assert((await weights(first)).equals(await weights(second)), 'written again, the file differs');
 
       if (!method.fromDelta) return;
-      const again = bindMethod(scene.bind(read.method.config as Record<string, unknown>), model);
+      const again = await settled(
+        bindMethod(scene.bind(read.method.config as Record<string, unknown>), model),
+        model,
+        await scene.backend(),
+      );
       assert(again.size === plan.size, `bound from its file it trains ${again.size} numbers, ${plan.size} before`);
       const resumed = await resumeTensors(plan, read, { seed: 0, parameters: model.parameters });
       sameTensors('trained on', resumed.train, random.train);
@@ -73,7 +79,8 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
     });
   },
 
-  async 'starts from the seed alone, each target for itself'({ bind, bound, model, options, plan, start }) {
+  async 'starts from the seed alone, each target for itself'(scene) {
+    const { backend, bind, bound, model, options, plan, start } = scene;
     const { parameters } = model;
     const again = await startTensors(plan, { seed: 0, parameters });
     sameTensors('the same seed', again.train, start.train);
@@ -86,7 +93,13 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
     assert(changed || plan.sites.length === 0, 'another seed gives the same start');
 
     const last = plan.sites.at(-1)!.target.path;
-    const alone = bindMethod(bind({ ...options.config, targetModules: [last] }), model);
+    const alone = await settled(
+      bindMethod(bind({ ...options.config, targetModules: [last] }), model),
+      model,
+      await backend(),
+    );
+    // Shared tensors and plans see all targets at once.
+    if (alone.method.shared || alone.method.plan) return;
     const single = await startTensors(alone, { seed: 0, parameters });
     assert(bound.config.targetModules !== undefined, 'the configuration names no targets');
     for (const [name, tensor] of [...single.train, ...single.frozen]) {

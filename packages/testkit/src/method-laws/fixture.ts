@@ -60,15 +60,15 @@ export async function fixtureResults(inputs: FixtureInputs, backend: Backend): P
   const optimizer = adamw();
   const { groups, of } = groupsOf(
     again.trainables.map(({ rule }) => rule),
-    { lr, weightDecay: 0 },
+    { lr, weightDecay: 0, optimizer },
   );
   const training = { graph: again.model.graph, loss: (again.model as typeof once.model & { loss: typeof loss }).loss };
-  const step = fusedGraph({ ...training, trainables: again.trainables }, { optimizer, groups, groupOf: of });
+  const step = fusedGraph({ ...training, trainables: again.trainables }, { groups, groupOf: of });
   const trainer = await backend.compile(step.graph, { outputs: step.outputs, carry: step.carry });
   for (const [name, tensor] of [...start.train, ...step.state]) await trainer.write(name, tensor);
   const losses: number[] = [];
   for (let t = 1; t <= steps; t++) {
-    const { loss: now } = await trainer.run({ ...feeds, ...scalarFeeds(optimizer, groups, { step: t, factor: 1 }) });
+    const { loss: now } = await trainer.run({ ...feeds, ...scalarFeeds(groups, { step: t, factor: 1 }) });
     losses.push(Number(now!.data[0]));
   }
   await trainer.dispose();
@@ -96,7 +96,7 @@ async function readFixture(path: string, { bind }: Scene) {
     inputs: {
       model,
       plan,
-      start: { train: pick(fresh.train.keys()), frozen: pick(fresh.frozen.keys()) },
+      start: { train: pick(fresh.train.keys()), frozen: pick(fresh.frozen.keys()), held: fresh.held },
       feeds: Object.fromEntries(await under('feeds/')),
       lr: Number(file.metadata.get('lr')),
       steps: expected.get('losses')!.shape[0]!,

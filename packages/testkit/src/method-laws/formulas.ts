@@ -1,8 +1,21 @@
-import { builtinKinds, elementCount, f32, kindOf, type PlannedSite, type Tensor, tensor } from '@peftjs/core';
+import {
+  attachMethod,
+  builtinKinds,
+  elementCount,
+  f32,
+  kindOf,
+  type Params,
+  type PlannedSite,
+  type Tensor,
+  type Term,
+  tensor,
+  toF32,
+} from '@peftjs/core';
 import { expectClose } from '../allclose.js';
 import { assert, expectPeftError } from '../law.js';
 import { tensorOf } from '../numbers.js';
-import { evaluate, type Scene, tensorsOf } from './scene.js';
+import { logitsOf } from './merge.js';
+import { evaluate, firstScalars, methodFeeds, type Scene, tensorsOf } from './scene.js';
 
 type Check = (scene: Scene) => Promise<void>;
 
@@ -15,10 +28,11 @@ const entering = ({ target }: PlannedSite): Tensor =>
     : tensorOf('f32', [rows, target.in], 'away', target.path);
 
 /** ΔW of a site, [out, in]. */
-async function deltaOf({ method, backend }: Scene, site: PlannedSite, p: Record<string, Tensor>): Promise<Tensor> {
+async function deltaOf(scene: Scene, site: PlannedSite, p: Params<Tensor>): Promise<Tensor> {
   const { target, c } = site;
-  const { w } = await evaluate(await backend(), p, (inputs, ops) => ({
-    w: method.delta({ p: inputs, target, c }, ops),
+  const scalars = firstScalars(scene);
+  const { w } = await evaluate(await scene.backend(), { ...p, ...scalars }, (inputs, ops) => ({
+    w: scene.method.delta!({ p: inputs, target, c, s: inputs }, ops),
   }));
   return w!;
 }
@@ -34,18 +48,18 @@ function asStored({ target }: PlannedSite, w: Tensor): Tensor {
 
 export const formulaLaws: Readonly<Record<string, Check>> = {
   async 'starts without changing the model'(scene) {
-    if (scene.options.startsChanged) return;
-    for (const site of scene.plan.sites) {
-      const w = await deltaOf(scene, site, tensorsOf(site, scene.start));
-      // 1e-6: an orthogonal start cancels by rounding only.
-      expectClose(`ΔW of ${site.target.path} at the start`, w, f32(w.shape, new Float32Array(w.data.length)), {
-        absolute: 1e-6,
-      });
-    }
+    const { model, options, plan, start } = scene;
+    if (options.startsChanged) return;
+    const attached = attachMethod(model.graph('predict'), plan, start, { training: false }).model;
+    const got = await logitsOf(scene, attached, methodFeeds(plan, start));
+    // 1e-6: an orthogonal start cancels by rounding only.
+    expectClose('logits at the start', got, await logitsOf(scene, model.graph('predict')), { absolute: 1e-6 });
   },
 
   async 'delta has the shape (out, in), and apply is x ΔWᵀ'(scene) {
     const { method, plan, random, tolerance } = scene;
+    if (!method.delta || method.stream) return; // `attached, beside the base and merged` compares what it has instead
+    const scalars = firstScalars(scene);
     for (const site of plan.sites) {
       const { target, c } = site;
       const p = tensorsOf(site, random);
@@ -57,9 +71,12 @@ export const formulaLaws: Readonly<Record<string, Check>> = {
       );
       if (!method.apply) continue;
       // A bias of the method is the part of `apply` that ΔW does not hold: the difference between rows is free of it.
-      const feeds = { ...p, x, w };
+      const feeds = { ...p, ...scalars, x, w };
       const { fast, slow } = await evaluate(await scene.backend(), feeds, ({ x: rowsIn, w: matrix, ...rest }, ops) => ({
-        fast: method.apply!({ x: rowsIn!, p: rest, target, c }, ops),
+        fast: method.apply!(
+          { x: rowsIn!, y: rowsIn!, p: rest, s: rest, target, c, parameters: {}, dropped: false },
+          ops,
+        ),
         slow:
           target.kind === 'embedding'
             ? ops.transpose(ops.gather(matrix!, rowsIn!, 1), [1, 0])
@@ -72,9 +89,10 @@ export const formulaLaws: Readonly<Record<string, Check>> = {
   },
 
   async 'what is saved is ΔW, in the layout of the parameter'(scene) {
+    if (!scene.method.delta || scene.method.stream) return;
     for (const site of scene.plan.sites) {
       const p = tensorsOf(site, scene.random);
-      const { weight } = scene.method.toDelta({ p, target: site.target, c: site.c });
+      const { weight } = await savedTerms(scene, site, p);
       assert(weight, `toDelta of ${site.target.path} has no term for "weight"`);
       const expected = asStored(site, await deltaOf(scene, site, p));
       const dense = await kindOf(weight, builtinKinds).dense(weight, expected.shape);
@@ -99,9 +117,21 @@ export const formulaLaws: Readonly<Record<string, Check>> = {
   },
 };
 
+/** What the method saves of a target, by parameter name. */
+async function savedTerms(
+  { method, model }: Scene,
+  { target, c }: PlannedSite,
+  p: Params<Tensor>,
+): Promise<Params<Term>> {
+  const weight = async (name: string) => toF32(await model.parameters.get(`${target.path}.${name}`)!.read());
+  const terms = Object.entries(await method.toDelta({ p, target, c, weight }));
+  return Object.fromEntries(terms.map(([name, term]) => [name, Array.isArray(term) ? term[0]! : (term as Term)]));
+}
+
 /** What the method adds to the bias of a target: [out]. */
-async function biasOf({ method }: Scene, { target, c }: PlannedSite, p: Record<string, Tensor>): Promise<Float32Array> {
-  const { bias } = method.toDelta({ p, target, c });
+async function biasOf(scene: Scene, site: PlannedSite, p: Params<Tensor>): Promise<Float32Array> {
+  const { target } = site;
+  const { bias } = await savedTerms(scene, site, p);
   if (!bias) return new Float32Array(target.out);
   const dense = await kindOf(bias, builtinKinds).dense(bias, [target.out]);
   return tensor('f32', [target.out], dense.data).data as Float32Array;

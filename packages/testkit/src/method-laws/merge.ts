@@ -12,48 +12,60 @@ import {
   type Tensor,
   tensorRef,
   unapply,
+  withKinds,
 } from '@peftjs/core';
 import { compare, expectBitEqual, expectClose } from '../allclose.js';
 import { assert } from '../law.js';
 import { tensorOf } from '../numbers.js';
 import { tinyModel } from '../tiny-model.js';
 import { tinyFeeds } from '../tiny-task.js';
-import type { Scene } from './scene.js';
+import { methodFeeds, type Scene } from './scene.js';
 
 type Form = ReturnType<ReturnType<typeof tinyModel>['graph']>;
 
 const { features, input_ids } = tinyFeeds(6);
 
-async function logitsOf(
+/** Logits of a form of the tiny model; `trained` is what it is fed beside the model's inputs. */
+export async function logitsOf(
   { backend }: Scene,
   form: Form,
-  trained: ReadonlyMap<string, Tensor> = new Map(),
+  trained: Readonly<Record<string, Tensor>> = {},
 ): Promise<Tensor> {
   const name = form.outputs.logits!.name;
   const program = await (await backend()).compile(form.graph, { outputs: [name] });
   try {
-    const result = await program.run({ features: features!, input_ids: input_ids!, ...Object.fromEntries(trained) });
+    const result = await program.run(
+      only({ features: features!, input_ids: input_ids!, ...trained }, form.graph.inputs),
+    );
     return result[name]!;
   } finally {
     await program.dispose();
   }
 }
 
+/** The feeds that a graph has inputs for. */
+export const only = (feeds: Readonly<Record<string, Tensor>>, inputs: readonly { readonly name: string }[]) =>
+  Object.fromEntries(inputs.flatMap(({ name }) => (feeds[name] ? [[name, feeds[name]]] : [])));
+
+const kindsOf = ({ options }: Scene) => withKinds(...(options.kinds ?? []));
+
 async function beside(scene: Scene, adapters: readonly Adapter[]): Promise<Tensor> {
   let form = scene.model.graph('predict');
-  for (const adapter of adapters) form = await attachDelta(form, adapter, { parameters: scene.model.parameters });
+  for (const adapter of adapters)
+    form = await attachDelta(form, adapter, { parameters: scene.model.parameters, kinds: kindsOf(scene) });
   return logitsOf(scene, form);
 }
 
 const merged = (scene: Scene, adapters: readonly Adapter[]): Promise<Tensor> => {
   let { parameters } = scene.model as { parameters: Parameters };
-  for (const adapter of adapters) parameters = applyAdapter(parameters, adapter).parameters;
+  for (const adapter of adapters) parameters = applyAdapter(parameters, adapter, { kinds: kindsOf(scene) }).parameters;
   return logitsOf(scene, tinyModel(parameters).graph('predict'));
 };
 
 /** Merging puts the change into the weights and taking it out gives every bit back. */
-async function restores({ model }: Scene, adapter: Adapter): Promise<void> {
-  const into = applyAdapter(model.parameters, adapter);
+async function restores(scene: Scene, adapter: Adapter): Promise<void> {
+  const { model } = scene;
+  const into = applyAdapter(model.parameters, adapter, { kinds: kindsOf(scene) });
   const restored = unapply(into);
   for (const [path, ref] of model.parameters) {
     expectBitEqual(`${path}, merged and unmerged`, await restored.get(path)!.read(), await ref.read());
@@ -91,7 +103,7 @@ export const mergeLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>
     const { model, plan, random } = scene;
     const adapter = await scene.adapterOf(random);
     const attached = attachMethod(model.graph('predict'), plan, random, { training: false }).model;
-    const got = await logitsOf(scene, attached, random.train);
+    const got = await logitsOf(scene, attached, methodFeeds(plan, random));
     const tolerance = { relToMax: 5e-6 }; // the products are added in another order
     expectClose('beside the base', await beside(scene, [adapter]), got, tolerance);
     expectClose('merged', await merged(scene, [adapter]), got, tolerance);

@@ -3,27 +3,37 @@ import {
   type Backend,
   type Bound,
   bindMethod,
+  type Clock,
   createGraph,
+  createLook,
   createOps,
+  createOrder,
+  expandAll,
+  f32,
+  type Kind,
   type Layout,
+  lettersOf,
   type Method,
   type MethodFunction,
+  methodInputs,
   type Ops,
+  type Params,
   type Plan,
   type PlannedSite,
   type ShapedValue,
   type Start,
+  settlePlan,
   startTensors,
   type TaskModel,
   type Tensor,
-  tensorName,
+  type TrainOptions,
   toAdapter,
 } from '@peftjs/core';
 import type { z } from 'zod';
 import type { Tolerance } from '../allclose.js';
 import { tensorOf } from '../numbers.js';
 import { tinyModel } from '../tiny-model.js';
-import type { TinyExample } from '../tiny-task.js';
+import { type TinyExample, tinyRows } from '../tiny-task.js';
 
 export interface TestMethodOptions {
   /** Options of the method. Default: its own defaults on every target of the tiny model that it can change. */
@@ -38,6 +48,12 @@ export interface TestMethodOptions {
   readonly other?: Adapter;
   /** Layouts beside the built-in ones, when the method saves in its own. */
   readonly layouts?: readonly Layout[];
+  /** Kinds of updates beside the built-in ones. */
+  readonly kinds?: readonly Kind[];
+  /** The gradient is not that of the loss, on purpose: a part of the formula is taken for a constant. */
+  readonly constantParts?: boolean;
+  /** Options of the short runs, where the usual ones do not suit the method. */
+  readonly training?: Partial<Pick<TrainOptions, 'lr' | 'optimizer' | 'steps'>>;
   /** For results that are computed in two ways. Default 2e-6 of the largest: a few units of float32. */
   readonly tolerance?: Tolerance;
 }
@@ -77,7 +93,7 @@ export async function openScene<Schema extends z.ZodType>(
   const targetModules = options.config?.targetModules ?? acceptable(method, make(options.config ?? {}).config, model);
   const bind = (config = options.config ?? {}) => make({ targetModules, ...config });
   const bound = bind();
-  const plan = bindMethod(bound, model);
+  const plan = await settled(bindMethod(bound, model), model, await backend());
   const start = await startTensors(plan, { seed: 0, parameters: model.parameters });
   const train = new Map(
     [...start.train].map(([name, { shape }]) => [name, tensorOf('f32', shape, { from: -0.5, to: 0.5 }, name)]),
@@ -90,18 +106,36 @@ export async function openScene<Schema extends z.ZodType>(
     model,
     plan,
     start,
-    random: { train, frozen: start.frozen },
+    random: { ...start, train },
     tolerance: options.tolerance ?? { relToMax: 2e-6, absolute: 1e-7 },
     backend,
     adapterOf: (tensors) => toAdapter(plan, tensors, { parameters: model.parameters }),
   };
 }
 
-/** One target's tensors by letter, out of all. */
-export function tensorsOf({ target }: PlannedSite, { train, frozen }: Start): Record<string, Tensor> {
-  const prefix = tensorName(target.path, '');
-  const own = [...frozen, ...train].filter(([name]) => name.startsWith(prefix));
-  return Object.fromEntries(own.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+/** The plan after the method has looked at the tiny model and its rows. */
+export function settled(plan: Plan, model: TaskModel<TinyExample>, backend: Backend): Promise<Plan> {
+  const examples = tinyRows().map((row, i) => model.task.encode(row, i));
+  const order = createOrder({ seed: 0, rows: examples.length, batchSize: 4, gradAccumulation: 1, dropLast: false });
+  return settlePlan(plan, createLook({ model, plan, examples, order, backend, seed: 0 }));
+}
+
+/** One target's tensors by letter, shared ones included. */
+export const tensorsOf = ({ target }: PlannedSite, { train, frozen, held }: Start): Params<Tensor> =>
+  lettersOf(target.path, [...frozen, ...held, ...train]);
+
+/** The method's first scalars, by the names of `scalars`. */
+export function firstScalars({ method, plan }: Pick<Scene, 'method' | 'plan'>): Params<Tensor> {
+  const numbers = method.scalars?.(firstClock, plan.sites[0]!.c) ?? {};
+  return Object.fromEntries(Object.entries(numbers).map(([name, number]) => [name, f32([], [number])]));
+}
+
+export const firstClock: Clock = { step: 1, total: 1, phase: 0, phaseStep: 1, phaseTotal: 1 };
+
+/** What a graph of the method is fed beside the model's inputs. */
+export function methodFeeds(plan: Plan, start: Start): Record<string, Tensor> {
+  const streamed = plan.method.stream ? expandAll(plan, start) : [];
+  return { ...methodInputs(plan, start.held, firstClock), ...Object.fromEntries([...start.train, ...streamed]) };
 }
 
 /** Runs a formula of the method over given tensors, which enter as inputs of their names. */

@@ -7,7 +7,10 @@ import type { Scene } from './scene.js';
 
 const steps = 4;
 
-const trainOptions = async ({ bound, backend }: Scene, more: Partial<TrainOptions> = {}): Promise<TrainOptions> =>
+const trainOptions = async (
+  { bound, backend, options }: Scene,
+  more: Partial<TrainOptions> = {},
+): Promise<TrainOptions> =>
   ({
     method: bound,
     data: tinyRows(),
@@ -16,6 +19,7 @@ const trainOptions = async ({ bound, backend }: Scene, more: Partial<TrainOption
     steps,
     batchSize: 4,
     seed: 3,
+    ...options.training,
     ...more,
   }) as TrainOptions;
 
@@ -33,9 +37,10 @@ async function leaveAfter(run: AsyncIterable<TrainEvent>, step: number): Promise
 export const trainingLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
   async 'learns: the loss of the same rows falls'(scene) {
     const batchSize = tinyRows().length;
-    const run = train(scene.model, await trainOptions(scene, { steps: 15, batchSize, schedule: 'constant' }));
+    const count = scene.options.training?.steps ?? 15;
+    const run = train(scene.model, await trainOptions(scene, { steps: count, batchSize, schedule: 'constant' }));
     const all = await losses(run);
-    assert(all.length === 15, `${all.length} steps, asked were 15`);
+    assert(all.length === count, `${all.length} steps, asked were ${count}`);
     assert(all.every(Number.isFinite), `losses ${all}`);
     assert(all.at(-1)! < all[0]!, `the loss went from ${all[0]} to ${all.at(-1)}`);
   },
@@ -50,7 +55,7 @@ export const trainingLaws: Readonly<Record<string, (scene: Scene) => Promise<voi
   async 'disposes everything it compiles: at the end, left early, aborted and failed'(scene) {
     const backend = countingBackend(await scene.backend());
     const closed = (when: string) => assert(backend.open().length === 0, `${when}: not disposed: ${backend.open()}`);
-    const options = await trainOptions(scene, { backend, evalData: tinyRows(4) });
+    const options = await trainOptions(scene, { backend, steps, evalData: tinyRows(4) });
 
     await train(scene.model, options).result();
     assert(backend.compiled() > 0, 'nothing was compiled on the given backend');
@@ -70,11 +75,11 @@ export const trainingLaws: Readonly<Record<string, (scene: Scene) => Promise<voi
   },
 
   async 'left in the middle it goes on from its checkpoint, to the same bits'(scene) {
-    const whole: Adapter = await train(scene.model, await trainOptions(scene)).result();
+    const whole: Adapter = await train(scene.model, await trainOptions(scene, { steps })).result();
     await inFolder(async (directory) => {
       const checkpoint = { directory, every: 1 };
-      await leaveAfter(train(scene.model, await trainOptions(scene, { checkpoint })), 2);
-      const run = train(scene.model, await trainOptions(scene, { checkpoint, resume: true }));
+      await leaveAfter(train(scene.model, await trainOptions(scene, { checkpoint, steps })), 2);
+      const run = train(scene.model, await trainOptions(scene, { checkpoint, resume: true, steps }));
       const rest = await losses(run);
       assert(rest.length === steps - 2, `${rest.length} steps after resuming, ${steps - 2} were left`);
       const { digest } = await run.result();

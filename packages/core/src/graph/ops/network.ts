@@ -30,6 +30,11 @@ export function network(b: Builder, o: Parts, m: ReturnType<typeof matrix>) {
     return output;
   }
 
+  /** x, taken for a constant by differentiation. */
+  function stopGradient(x: ShapedValue): ShapedValue {
+    return macro(b.emit('Identity', [x], x.dtype, x.shape), [x], () => [undefined]);
+  }
+
   /**
    * x Φ(x) with the error function: a = x√½, F = erf(a) + 1, y = √½ a F. Both factors √½ fold into the products
    * around it, and the derivative reuses F: dx = √½ dG (F + (2/√π) a e^(-a²)), dG = √½ dy.
@@ -97,6 +102,7 @@ export function network(b: Builder, o: Parts, m: ReturnType<typeof matrix>) {
 
   return {
     macro,
+    stopGradient,
     attend,
     gelu,
     geluTanh,

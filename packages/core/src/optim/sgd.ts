@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { ShapedValue } from '../../graph/graph.js';
-import { alloc } from '../../tensor/dtype.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import type { ShapedValue } from '../graph/graph.js';
+import { alloc } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { coefficient, defineOptimizer, l2Scalar, type State, withL2 } from './optimizer.js';
 
 const SgdConfig = z

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { alloc } from '../../tensor/dtype.js';
+import { alloc } from '../tensor/dtype.js';
 import { coefficient, defineOptimizer, epsilon, l2Scalar, withL2 } from './optimizer.js';
 
 /** RMSprop; weight decay is added to the gradient (L2). */

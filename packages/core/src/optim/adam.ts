@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { ShapedValue } from '../../graph/graph.js';
-import type { Ops } from '../../graph/ops.js';
-import { alloc } from '../../tensor/dtype.js';
+import type { ShapedValue } from '../graph/graph.js';
+import type { Ops } from '../graph/ops.js';
+import { alloc } from '../tensor/dtype.js';
 import {
   coefficient,
   defineOptimizer,

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { stamp } from '../../delta/stamp.js';
-import { Problems } from '../../errors.js';
-import type { ShapedValue } from '../../graph/graph.js';
-import type { Ops } from '../../graph/ops.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { stamp } from '../delta/stamp.js';
+import { Problems } from '../errors.js';
+import type { ShapedValue } from '../graph/graph.js';
+import type { Ops } from '../graph/ops.js';
+import type { Tensor } from '../tensor/tensor.js';
 
 /** What an optimizer keeps for one parameter between updates, by letter (`m`, `v`). */
 export type State<T> = Readonly<Record<string, T>>;

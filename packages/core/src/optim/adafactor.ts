@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { ShapedValue } from '../../graph/graph.js';
-import type { Ops } from '../../graph/ops.js';
-import { alloc } from '../../tensor/dtype.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import type { ShapedValue } from '../graph/graph.js';
+import type { Ops } from '../graph/ops.js';
+import { alloc } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { defineOptimizer, epsilon, keepScalar, type State, shrink, type UpdateSite } from './optimizer.js';
 
 const AdafactorConfig = z.strictObject({

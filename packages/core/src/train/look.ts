@@ -1,0 +1,104 @@
+import type { Plan } from '../adapter/bind.js';
+import { siteOf } from '../adapter/branch.js';
+import type { Look } from '../adapter/method.js';
+import { sharedPath } from '../adapter/start.js';
+import { gradients } from '../autodiff/gradients.js';
+import type { Backend } from '../backend/backend.js';
+import { compileGraph } from '../backend/compile.js';
+import { PeftError } from '../errors.js';
+import type { ShapedValue } from '../graph/graph.js';
+import { createOps, type Ops } from '../graph/ops.js';
+import { toF32 } from '../tensor/convert.js';
+import { createRandom } from '../tensor/random.js';
+import { f32 } from '../tensor/refs.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { batchFeeds } from './batch-feeds.js';
+import { loadBatch } from './load-batch.js';
+import type { Batch, Example, TaskModel } from './model.js';
+import type { Order } from './order.js';
+import { feedsOf } from './stepper.js';
+
+export interface LookParts<E extends Example> {
+  readonly model: TaskModel<E>;
+  readonly plan: Plan;
+  readonly examples: readonly E[];
+  readonly order: Order;
+  readonly backend: Backend;
+  readonly seed: number;
+}
+
+/** What a method's plan may look at. Programs are compiled when they are asked for, and released after. */
+export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown> {
+  const { model, plan, examples, order, backend, seed } = parts;
+
+  /** Runs the training graph over the first batches with extra outputs. */
+  async function* over(
+    count: number,
+    build: (graph: ReturnType<TaskModel<E>['graph']>, ops: Ops) => ReadonlyMap<string, ShapedValue>,
+  ): AsyncGenerator<{ batch: Batch; outputs: ReadonlyMap<string, Tensor> }> {
+    const made = model.graph('train');
+    const { graph } = made;
+    graph.outputs.length = 0;
+    const ops = createOps(graph);
+    const values = build(made, ops);
+    const names = new Map([...values].map(([path, value]) => [path, ops.output(value, `look.${path}`).name]));
+    const program = await compileGraph(backend, graph, { outputs: [...names.values()], purpose: 'train' });
+    try {
+      const all = Array.from({ length: count }, (_, t) => order.update(t).batches).flat();
+      for (const indices of all.slice(0, count)) {
+        const batch = await loadBatch(model.task, examples, indices);
+        const [feeds] = batchFeeds([batch], { inputs: [], seed, update: 0 });
+        const results = await program.run(feedsOf(graph, feeds!));
+        yield { batch, outputs: new Map([...names].map(([path, name]) => [path, results[name]!])) };
+      }
+    } finally {
+      await program.dispose();
+    }
+  }
+
+  return {
+    sites: plan.sites,
+    rng: createRandom(seed).fork(sharedPath, 'plan'),
+    async weight(path) {
+      const ref = model.parameters.get(path);
+      if (!ref) throw new PeftError('INTERNAL', `The base has no parameter "${path}".`);
+      return toF32(await ref.read());
+    },
+    async *activations(batches) {
+      const inputs = (graph: ReturnType<TaskModel<E>['graph']>) =>
+        new Map(plan.sites.map(({ target }) => [target.path, siteOf(graph, target.path).x]));
+      const rows = new Map([...inputs(model.graph('train'))].map(([path, x]) => [path, String(x.shape[0])]));
+      for await (const { batch, outputs } of over(batches, inputs))
+        yield new Map([...outputs].map(([path, x]) => [path, withoutPadding(x, batch.rows[rows.get(path)!])]));
+    },
+    async *gradients(batches) {
+      const slopes = (made: ReturnType<TaskModel<E>['graph']>) => {
+        const values = plan.sites.flatMap(({ target }) => {
+          const W = made.graph.values.get(`${target.path}.weight`) as ShapedValue | undefined;
+          return W ? [[target.path, W] as const] : [];
+        });
+        const all = gradients(
+          made.graph,
+          made.loss!,
+          values.map(([, W]) => W),
+        );
+        return new Map(values.map(([path], i) => [path, all[i]!]));
+      };
+      for await (const { outputs } of over(batches, slopes)) yield outputs;
+    },
+  };
+}
+
+/** The rows that are tokens of samples. */
+function withoutPadding(x: Tensor, origins: Batch['rows'][string] | undefined): Tensor {
+  if (!origins) return x;
+  const width = x.shape.at(-1)!;
+  const kept = [...origins.sample.keys()].filter((row) => origins.sample[row]! >= 0);
+  if (kept.length === origins.sample.length) return x;
+  const data = new Float32Array(kept.length * width);
+  const from = x.data as Float32Array;
+  kept.forEach((row, i) => {
+    data.set(from.subarray(row * width, (row + 1) * width), i * width);
+  });
+  return f32([kept.length, width], data);
+}
