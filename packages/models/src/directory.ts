@@ -1,12 +1,12 @@
 import { isPeftError, PeftError } from '@peftjs/core';
 import { fileSource, isJsonObject, parseJson, toPlain } from '@peftjs/core/files';
 
-/** The bytes of a file; undefined when it does not exist. */
-async function readBytes(path: string): Promise<Uint8Array | undefined> {
+/** The bytes of a file, at most the first `most`; undefined when it does not exist. */
+export async function readBytes(path: string, most = Number.POSITIVE_INFINITY): Promise<Uint8Array | undefined> {
   try {
     const source = await fileSource(path);
     try {
-      return await source.read(0, source.size);
+      return await source.read(0, Math.min(most, source.size));
     } finally {
       await source.close();
     }

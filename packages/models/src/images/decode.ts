@@ -17,17 +17,23 @@ const formats: readonly Format[] = [
   { name: 'JPEG', signature: [0xff, 0xd8, 0xff], decode: decodeJpeg },
 ];
 
+const formatOf = (bytes: Uint8Array): Format | undefined =>
+  formats.find(({ signature }) => signature.every((byte, i) => bytes[i] === byte));
+
+/** What is wrong with bytes that no format here begins with; undefined for the others. The first 8 tell. */
+export function unreadable(bytes: Uint8Array): string | undefined {
+  const known = formats.map(({ name }) => name).join(' and ');
+  return formatOf(bytes) ? undefined : `is no image that can be read; read are ${known}.`;
+}
+
 /**
  * The picture in a PNG or JPEG file: transparency left aside, greys and palettes as colours, 16 bits cut to 8, turned
  * upright where the camera noted how it was held. `subject` is what messages call it.
  * @throws PeftError FILE_INVALID for other formats and files that are broken or unfold to more than 100 million pixels
  */
 export async function decodeImage(bytes: Uint8Array, subject: string): Promise<Image> {
-  const format = formats.find(({ signature }) => signature.every((byte, i) => bytes[i] === byte));
-  if (!format) {
-    const known = formats.map(({ name }) => name).join(' and ');
-    throw new PeftError('FILE_INVALID', `${subject} is no image that can be read; read are ${known}.`);
-  }
+  const format = formatOf(bytes);
+  if (!format) throw new PeftError('FILE_INVALID', `${subject} ${unreadable(bytes)}`);
   try {
     return await format.decode(bytes);
   } catch (cause) {

@@ -27,7 +27,7 @@ const precision = 2 ** 22;
 /** What one output pixel is the weighted sum of. */
 interface Window {
   readonly from: number;
-  readonly weights: readonly number[];
+  readonly weights: Float64Array;
 }
 
 /** The filter over each output pixel of a line, as wide as that pixel covers in the input: no aliasing when it shrinks. */
@@ -41,24 +41,35 @@ function windows(from: number, to: number, { support, weight }: Filter): Window[
     const last = Math.min(from, Math.trunc(center + support * width + 0.5));
     const raw = Array.from({ length: last - first }, (_, k) => weight((first + k - center + 0.5) * narrowing));
     const sum = raw.reduce((a, b) => a + b, 0);
-    const weights = raw.map((w) => Math.trunc((w / sum) * precision + (w < 0 ? -0.5 : 0.5)));
+    const weights = Float64Array.from(raw, (w) => Math.trunc((w / sum) * precision + (w < 0 ? -0.5 : 0.5)));
     return { from: first, weights };
   });
 }
 
-/** Sums lines of pixels: `line` says where a line's first value lies, `stride` how far its pixels are apart. */
+/** Sums lines of pixels: the layout says where a line's first value lies and how far its pixels are apart. */
 function pass(source: Uint8Array, target: Uint8Array, all: readonly Window[], lines: number, layout: Layout): void {
+  const { stride } = layout;
   for (let line = 0; line < lines; line++) {
-    for (const [i, { from, weights }] of all.entries()) {
-      const start = layout.source(line) + from * layout.stride;
-      for (let c = 0; c < rgb; c++) {
-        let sum = precision / 2;
-        for (let k = 0; k < weights.length; k++) sum += weights[k]! * source[start + k * layout.stride + c]!;
-        target[layout.target(line) + i * layout.stride + c] = Math.max(0, Math.min(255, Math.floor(sum / precision)));
+    const first = layout.source(line);
+    let to = layout.target(line);
+    for (const { from, weights } of all) {
+      let [red, green, blue] = [precision / 2, precision / 2, precision / 2];
+      let at = first + from * stride;
+      for (const weight of weights) {
+        red += weight * source[at]!;
+        green += weight * source[at + 1]!;
+        blue += weight * source[at + 2]!;
+        at += stride;
       }
+      target[to] = clamp(Math.floor(red / precision));
+      target[to + 1] = clamp(Math.floor(green / precision));
+      target[to + 2] = clamp(Math.floor(blue / precision));
+      to += stride;
     }
   }
 }
+
+const clamp = (value: number): number => (value < 0 ? 0 : value > 255 ? 255 : value);
 
 interface Layout {
   readonly stride: number;

@@ -2,8 +2,8 @@ import { type Example, PeftError } from '@peftjs/core';
 import type { Tensor } from '@peftjs/core/tensor';
 import type { ImageShape } from '../architectures/architecture.js';
 import { imageBatch } from '../data/image-batch.js';
-import { readFileBytes } from '../directory.js';
-import { decodeImage } from '../images/decode.js';
+import { readBytes, readFileBytes } from '../directory.js';
+import { decodeImage, unreadable } from '../images/decode.js';
 import type { Image } from '../images/image.js';
 import { readPreprocessor } from '../images/preprocess.js';
 import { type ClassificationOptions, classification } from './classification.js';
@@ -38,8 +38,10 @@ export function imageClassification(options: ImageClassificationOptions = {}): T
     const prepare = await readPreprocessor(pieces.directory, shape);
     const open = options.open ?? readFileBytes;
 
+    const nameOf = ({ image, row }: LabelledImage) => `The image ${JSON.stringify(image)} of row ${row}`;
+
     async function load(example: LabelledImage): Promise<LabelledImage> {
-      const subject = `The image ${JSON.stringify(example.image)} of row ${example.row}`;
+      const subject = nameOf(example);
       const input = await open(example.image);
       if ('dtype' in input) return { ...example, pixels: taken(input, shape, subject) };
       const image = input instanceof Uint8Array ? await decodeImage(input, subject) : input;
@@ -54,6 +56,7 @@ export function imageClassification(options: ImageClassificationOptions = {}): T
         const label = labelOf(row, index);
         return { length: shape.tokens, image: row.image, row: index, ...(label !== undefined && { label }) };
       },
+      ...(!options.open && { check: (example) => checkFile(example.image, nameOf(example)) }),
       load: (examples) => Promise.all(examples.map(load)),
       batch(examples, indices, { labels: labelled = true } = {}) {
         const pictures = examples.map(({ pixels, label, row }) => {
@@ -65,6 +68,13 @@ export function imageClassification(options: ImageClassificationOptions = {}): T
       },
     };
   };
+}
+
+/** @throws PeftError DATA_INVALID where there is no such file, or one of another format */
+async function checkFile(path: string, subject: string): Promise<void> {
+  const head = await readBytes(path, 8);
+  const problem = head ? unreadable(head) : 'does not exist.';
+  if (problem) throw new PeftError('DATA_INVALID', `${subject} ${problem}`);
 }
 
 /** @throws PeftError MODEL_UNSUPPORTED for a model that sees no images */
