@@ -7,6 +7,7 @@ import { isFloat } from '../tensor/dtype.js';
 import { createRandom } from '../tensor/random.js';
 import { tensorRef } from '../tensor/refs.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';
+import { underOwnPaths } from './aliases.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { Initial, Params } from './method.js';
@@ -85,7 +86,7 @@ export async function startTensors(
  */
 export async function resumeTensors(
   plan: Plan,
-  adapter: Adapter,
+  given: Adapter,
   options: { readonly seed: number | bigint; readonly parameters: ReadonlyMap<string, TensorRef> },
 ): Promise<Start> {
   const { method } = plan;
@@ -94,6 +95,10 @@ export async function resumeTensors(
       'CONFIG_UNSUPPORTED',
       `${method.name} cannot be trained on from a saved adapter: start it afresh.`,
     );
+  const adapter = underOwnPaths(
+    given,
+    plan.sites.map(({ target }) => target),
+  );
   const fresh = await startTensors(plan, options);
   const train = new Map(fresh.train);
   const frozen = new Map(fresh.frozen);
