@@ -58,7 +58,7 @@ export async function writeAdapter(
     kinds,
     subject,
     warn: () => {},
-    ...(shapes && { shapes }),
+    ...(shapes && { shapes: async () => shapes }),
   });
   const sidecar = sidecarOf(truncation ? withoutMethod(adapter) : adapter, await contentDigest(back), shapes);
   const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
