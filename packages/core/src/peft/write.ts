@@ -7,7 +7,7 @@ import { builtinKinds, type Kinds } from '../delta/registry.js';
 import { type Truncation, truncates } from '../delta/truncation.js';
 import { PeftError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
-import { writeSafetensors } from '../files/safetensors-write.js';
+import { encodeSafetensors, writeSafetensors } from '../files/safetensors-write.js';
 import type { BaseFacts } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
@@ -39,7 +39,45 @@ export async function writeAdapter(
   given: Adapter,
   options: WriteAdapterOptions = {},
 ): Promise<WrittenAdapter> {
-  const { layouts = builtinLayouts, kinds = builtinKinds, signal } = options;
+  const { config, tensors, sidecar, truncation } = await laidOut(given, options);
+  const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
+  await writeDirectoryAtomic(
+    folder,
+    async (aside) => {
+      await writeFileAtomic(platform.resolve(aside, configName), config);
+      await writeSafetensors(platform.resolve(aside, weightsName), tensors, safetensorsOptions(options));
+      await writeFileAtomic(platform.resolve(aside, sidecarName), sidecar);
+    },
+    { replaces: (name) => replaced.has(name) },
+  );
+  return truncation ? { truncation } : {};
+}
+
+/**
+ * The same files in memory, by name: for a page, which offers them to its visitor.
+ * @throws PeftError DELTA_CONFLICT when the layout cannot hold the adapter exactly
+ */
+export async function encodeAdapter(
+  given: Adapter,
+  options: WriteAdapterOptions = {},
+): Promise<WrittenAdapter & { readonly files: ReadonlyMap<string, Uint8Array> }> {
+  const { config, tensors, sidecar, truncation } = await laidOut(given, options);
+  const files = new Map([
+    [configName, config],
+    [weightsName, await encodeSafetensors(tensors, safetensorsOptions(options))],
+    [sidecarName, sidecar],
+  ]);
+  return truncation ? { files, truncation } : { files };
+}
+
+const safetensorsOptions = ({ signal }: WriteAdapterOptions) => ({
+  metadata: new Map([['format', 'pt']]),
+  ...(signal && { signal }),
+});
+
+/** What the files of an adapter hold. */
+async function laidOut(given: Adapter, options: WriteAdapterOptions) {
+  const { layouts = builtinLayouts, kinds = builtinKinds } = options;
   const type = options.layout ?? String(given.peft?.peft_type ?? 'LORA');
   const layout = layouts.get(type);
   if (!layout)
@@ -52,18 +90,7 @@ export async function writeAdapter(
   // Reading back what was made: the digest beside it is that of the files, and nothing unreadable is ever written.
   const back = layout.read({ config, tensors, base: {}, subject: 'The adapter to be written', warn: () => {} });
   const sidecar = sidecarOf(truncation ? withoutMethod(adapter) : adapter, await contentDigest(back));
-  const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
-  await writeDirectoryAtomic(
-    folder,
-    async (aside) => {
-      await writeFileAtomic(platform.resolve(aside, configName), json(Object.fromEntries(config)));
-      const metadata = new Map([['format', 'pt']]);
-      await writeSafetensors(platform.resolve(aside, weightsName), tensors, { metadata, ...(signal && { signal }) });
-      await writeFileAtomic(platform.resolve(aside, sidecarName), json(sidecar));
-    },
-    { replaces: (name) => replaced.has(name) },
-  );
-  return truncation ? { truncation } : {};
+  return { config: json(Object.fromEntries(config)), tensors, sidecar: json(sidecar), truncation };
 }
 
 async function truncated(
