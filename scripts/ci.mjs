@@ -28,7 +28,12 @@ const steps = {
 /** Runs a command, shows its output and hands back the exit code and the output's last `N passed, N failed`. */
 function run([command, ...args]) {
   return new Promise((done) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'], shell: process.platform === 'win32' });
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      shell: process.platform === 'win32',
+    });
     let tail = '';
     child.stdout.on('data', (chunk) => {
       process.stdout.write(chunk);
@@ -50,6 +55,16 @@ function fetchSmolLM2() {
   else console.log('SmolLM2 could not be fetched: its tests are skipped.');
 }
 
+/** A browser for the tests that drive one, where this machine may install it; its absence fails nothing. */
+function installChromium() {
+  const place = env.PEFTJS_CHROMIUM ?? '/usr/bin/chromium';
+  if (existsSync(place) || process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return;
+  const options = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive' }, stdio: 'ignore', timeout: 150_000 };
+  for (const task of [['update'], ['install', '-y', '--no-install-recommends', 'chromium']])
+    spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=60', ...task], options);
+  if (!existsSync(place)) console.log('Chromium could not be installed: tests in a browser are skipped.');
+}
+
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in steps));
 if (unknown.length > 0) {
@@ -57,7 +72,10 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 const selected = Object.entries(steps).filter(([name]) => wanted.length === 0 || wanted.includes(name));
-if (selected.some(([name]) => name === 'test')) fetchSmolLM2();
+if (selected.some(([name]) => name === 'test')) {
+  fetchSmolLM2();
+  installChromium();
+}
 
 let passed = 0;
 let failed = 0;
@@ -72,7 +90,9 @@ for (const [name, command] of selected) {
   const bad = counts ? Math.max(Number(counts[2]), Number(code !== 0)) : Number(code !== 0);
   passed += fine;
   failed += bad;
-  summary.push(`${bad ? 'FAILED' : 'passed'}  ${name.padEnd(9)} ${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s  ${fine} passed, ${bad} failed`);
+  summary.push(
+    `${bad ? 'FAILED' : 'passed'}  ${name.padEnd(9)} ${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s  ${fine} passed, ${bad} failed`,
+  );
 }
 console.log(`\n${summary.join('\n')}\n\n${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

@@ -11,14 +11,16 @@ const value = (id: string) => at<HTMLInputElement>(id).value;
 const count = new Intl.NumberFormat('en');
 
 /** What the visitor can do now. */
-function allow(state: 'idle' | 'training' | 'asking'): void {
+function allow(state: 'nothing' | 'idle' | 'training' | 'asking'): void {
   for (const id of ['train', 'send', 'prompt', 'lessons', 'steps', 'rank', 'device'])
     (at(id) as HTMLButtonElement).disabled = state !== 'idle';
   at('train').hidden = state === 'training';
   at('stop').hidden = state !== 'training';
 }
 
+/** @param done the part of the training that is done; every step would be too much to read aloud */
 function progress(text: string, done?: number): void {
+  at('progress-text').ariaLive = done ? 'off' : 'polite';
   at('progress-text').textContent = text;
   if (done !== undefined) at<HTMLProgressElement>('progress').value = done;
 }
@@ -28,6 +30,7 @@ function problem(message?: string): void {
   at('problem').textContent = message ?? '';
 }
 
+let ready = false;
 let steps = 0;
 let losses: number[] = [];
 let started = 0;
@@ -43,6 +46,7 @@ const on: { readonly [T in Reply['type']]: (reply: Extract<Reply, { type: T }>) 
     at('facts').textContent = `The model is ready: ${count.format(parameters)} parameters, ${used}.`;
     showLessons(lessons);
     showDevices(devices);
+    ready = true;
     allow('idle');
   },
   start({ trainable, steps: total }) {
@@ -74,13 +78,13 @@ const on: { readonly [T in Reply['type']]: (reply: Extract<Reply, { type: T }>) 
   failed({ message }) {
     progress('It did not work.');
     problem(message);
-    allow('idle');
+    allow(ready ? 'idle' : 'nothing');
   },
 };
 
 chart.clear(Number(value('steps')));
 worker.addEventListener('message', ({ data }: MessageEvent<Reply>) => on[data.type](data as never));
-worker.addEventListener('error', ({ message }) => problem(`The model could not be loaded: ${message}`));
+worker.addEventListener('error', ({ message }) => problem(`The page's code could not be loaded: ${message}`));
 
 at('settings').addEventListener('submit', (event) => {
   event.preventDefault();

@@ -12,7 +12,7 @@ import type { Answer, Device, NamedFile, Reply, Request, Settings } from './mess
 
 const shown = 4;
 const threads = crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-const model = await loadModel(filesAt(new URL('base', import.meta.url).href), { task: causalLm() });
+const loading = loadModel(filesAt(new URL('base', import.meta.url).href), { task: causalLm() });
 const lessons = skills();
 
 let device: Device = 'wasm';
@@ -32,8 +32,10 @@ async function use(wanted: Device): Promise<void> {
 /** Lets messages in between two steps: awaiting a step alone does not. */
 const breathe = () => new Promise((resume) => setTimeout(resume));
 
-async function teach({ lesson, steps, rank, device }: Settings, signal: AbortSignal): Promise<void> {
+async function teach({ lesson, steps, rank, device }: Settings): Promise<void> {
+  running = new AbortController();
   await use(device);
+  const model = await loading;
   const { train: data, heldOut } = lessons.find(({ tenant }) => tenant === lesson)!;
   const run = train(model, {
     method: lora({ r: rank, alpha: 2 * rank, targetModules: 'all-linear' }),
@@ -43,7 +45,7 @@ async function teach({ lesson, steps, rank, device }: Settings, signal: AbortSig
     steps,
     batchSize: 16,
     warmupRatio: 0.06,
-    signal,
+    signal: running.signal,
   });
   for await (const event of run) {
     if (event.type === 'start') say({ type: 'start', trainable: event.trainable, steps: event.steps });
@@ -64,35 +66,48 @@ async function teach({ lesson, steps, rank, device }: Settings, signal: AbortSig
 
 /** What the base says, and what it says with the adapter. */
 async function ask(prompts: readonly string[]): Promise<Answer[]> {
+  const model = await loading;
   const base = await answers(model, backend, prompts);
   const adapted = adapter && (await answers(model, backend, prompts, adapter));
   return prompts.map((prompt, i) => ({ prompt, base: base[i]!, ...(adapted && { adapted: adapted[i]! }) }));
 }
 
-async function serve(request: Request): Promise<void> {
-  if (request.type === 'stop') return running?.abort();
-  running = new AbortController();
+async function reply(prompt: string): Promise<void> {
+  const [answer] = await ask([prompt]);
+  say({ type: 'answer', answer: answer! });
+}
+
+/** Does what was asked; what goes wrong is said to the visitor. */
+async function attempt(work: () => Promise<void>): Promise<void> {
   try {
-    if (request.type === 'train') await teach(request.settings, running.signal);
-    else say({ type: 'answer', answer: (await ask([request.prompt]))[0]! });
+    await work();
   } catch (error) {
     if (isPeftError(error) && error.code === 'CANCELLED') say({ type: 'stopped' });
     else say({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
   }
 }
 
-const parameters = [...new Set(model.parameters.values())].reduce((sum, { shape }) => sum + elementCount(shape), 0);
-const gpu = 'gpu' in navigator && (await (navigator.gpu as { requestAdapter(): Promise<unknown> }).requestAdapter());
-addEventListener('message', ({ data }: MessageEvent<Request>) => void serve(data));
-say({
-  type: 'ready',
-  lessons: lessons.map(({ tenant, wants, train, heldOut }) => ({
-    name: tenant,
-    wants,
-    rows: train.length,
-    example: heldOut[0]!,
-  })),
-  parameters,
-  devices: gpu ? ['wasm', 'webgpu'] : ['wasm'],
-  threads,
-});
+function serve(request: Request): void {
+  if (request.type === 'stop') running?.abort();
+  else void attempt(() => (request.type === 'train' ? teach(request.settings) : reply(request.prompt)));
+}
+
+async function introduce(): Promise<void> {
+  const weights = new Set((await loading).parameters.values()); // tied ones are one reference under two names
+  const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<unknown> } };
+  say({
+    type: 'ready',
+    lessons: lessons.map(({ tenant, wants, train, heldOut }) => ({
+      name: tenant,
+      wants,
+      rows: train.length,
+      example: heldOut[0]!,
+    })),
+    parameters: [...weights].reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    devices: (await gpu?.requestAdapter()) ? ['wasm', 'webgpu'] : ['wasm'],
+    threads,
+  });
+}
+
+addEventListener('message', ({ data }: MessageEvent<Request>) => serve(data));
+void attempt(introduce);
