@@ -14,12 +14,14 @@ import { buildPage } from './build.js';
 
 const base = fileURLToPath(new URL('../demo/base', import.meta.url));
 const steps = 20;
+/** Seconds are enough on a machine that does nothing else. */
+const timeout = 180_000;
 const texts = (page: Page, selector: string) => page.locator(selector).allTextContents();
 
 /** Opens the page; what it throws is collected. */
 async function open({ context }: Chromium, url: string) {
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(timeout);
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
   await page.goto(url);
@@ -54,7 +56,9 @@ describe.skipIf(!chromiumPath)('a page that trains (skipped: there is no Chromiu
   });
 
   for (const isolated of [true, false])
-    it(`gives Node an adapter that answers the same, ${isolated ? 'with threads' : 'on one thread'}`, async () => {
+    it(`gives Node an adapter that answers the same, ${isolated ? 'with threads' : 'on one thread'}`, {
+      timeout,
+    }, async () => {
       const server = await serveFolder(join(folder, 'page'), { isolated });
       const { page, errors } = await open(chromium, server.url);
       expect(await page.evaluate('crossOriginIsolated')).toBe(isolated);
@@ -87,7 +91,7 @@ describe.skipIf(!chromiumPath)('a page that trains (skipped: there is no Chromiu
       await server.close();
     });
 
-  it('answers before any training, stops when asked to, and fits a phone', async () => {
+  it('answers before any training, stops when asked to, and fits a phone', { timeout }, async () => {
     const server = await serveFolder(join(folder, 'page'));
     const { page, errors } = await open(chromium, server.url);
     await page.fill('#prompt', 'What does the whale eat?');
@@ -105,6 +109,17 @@ describe.skipIf(!chromiumPath)('a page that trains (skipped: there is no Chromiu
     await page.setViewportSize({ width: 360, height: 720 });
     await expect.poll(() => page.evaluate('document.documentElement.scrollWidth')).toBe(360);
     expect(errors).toEqual([]);
+    await page.close();
+    await server.close();
+  });
+
+  it('says what is wrong when there is no model', { timeout }, async () => {
+    await rm(join(folder, 'page', 'base', 'config.json'));
+    const server = await serveFolder(join(folder, 'page'));
+    const page = await chromium.context.newPage();
+    await page.goto(server.url);
+    await page.getByRole('alert').getByText('has no config.json').waitFor({ timeout });
+    expect(await page.locator('#train').isEnabled()).toBe(false);
     await page.close();
     await server.close();
   });
