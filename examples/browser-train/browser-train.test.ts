@@ -104,7 +104,7 @@ describe.skipIf(!chromiumPath)('a page that trains (skipped: there is no Chromiu
     await page.getByText(/Step \d+ of/).waitFor();
     await page.press('#stop', 'Enter');
     await page.getByText('Stopped after step').waitFor();
-    expect(await page.locator('#train').isEnabled()).toBe(true);
+    expect(await page.locator('#train:focus').isEnabled()).toBe(true);
 
     await page.setViewportSize({ width: 360, height: 720 });
     await expect.poll(() => page.evaluate('document.documentElement.scrollWidth')).toBe(360);

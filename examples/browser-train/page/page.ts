@@ -12,10 +12,12 @@ const count = new Intl.NumberFormat('en');
 
 /** What the visitor can do now. */
 function allow(state: 'nothing' | 'idle' | 'training' | 'asking'): void {
-  for (const id of ['train', 'send', 'prompt', 'lessons', 'steps', 'rank', 'device'])
-    (at(id) as HTMLButtonElement).disabled = state !== 'idle';
-  at('train').hidden = state === 'training';
-  at('stop').hidden = state !== 'training';
+  const [from, to] = state === 'training' ? ['train', 'stop'] : ['stop', 'train'];
+  const focused = document.activeElement === at(from);
+  for (const id of ['train', 'send']) at<HTMLButtonElement>(id).disabled = state !== 'idle';
+  at(from).hidden = true;
+  at(to).hidden = false;
+  if (focused) at(to).focus(); // or the keyboard would be nowhere
 }
 
 /** @param done the part of the training that is done; every step would be too much to read aloud */
@@ -70,6 +72,7 @@ const on: { readonly [T in Reply['type']]: (reply: Extract<Reply, { type: T }>) 
   answer({ answer }) {
     addAnswer(answer);
     allow('idle');
+    if (document.activeElement === document.body) at('prompt').focus(); // the button lost it while it was disabled
   },
   stopped() {
     progress(`Stopped after step ${losses.length}.`);
@@ -102,7 +105,6 @@ at('settings').addEventListener('submit', (event) => {
     },
   });
   allow('training');
-  at('stop').focus();
 });
 
 at('stop').addEventListener('click', () => tell({ type: 'stop' }));
