@@ -222,7 +222,7 @@ describe('updates', () => {
       expect(Math.abs(got[i]! - (w * l.data[Math.floor(i / 12)]! + added[i]!))).toBeLessThan(2e-6); // w · l is rounded first
     });
     await expectPeftError(
-      merge(ties(), [scaled, delta(1)]).result(),
+      () => merge(ties(), [scaled, delta(1)]).result(),
       ['ADAPTER_MISMATCH'],
       ['scaling', 'name the base', path],
     );
