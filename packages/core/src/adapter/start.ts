@@ -3,6 +3,7 @@ import { contentDigest } from '../delta/digest.js';
 import { sameExtents } from '../delta/kinds/common.js';
 import { PeftError, Problems } from '../errors.js';
 import { cast, toF32 } from '../tensor/convert.js';
+import { isFloat } from '../tensor/dtype.js';
 import { createRandom } from '../tensor/random.js';
 import { tensorRef } from '../tensor/refs.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';
@@ -114,7 +115,7 @@ export async function resumeTensors(
       const name = tensorName(target.path, letter);
       const into = train.has(name) ? train : frozen;
       const own = into.get(name);
-      if (own && sameExtents(own.shape, tensor.shape)) into.set(name, toF32(tensor));
+      if (own && sameExtents(own.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
       else
         problems.add(
           `"${name}" is [${tensor.shape}], this configuration has ${own ? `[${own.shape}]` : 'no such tensor'}.`,
