@@ -52,11 +52,12 @@ const gelu: Operation = (node) => {
   };
 };
 
-const types = { f32: 'float32', i32: 'int32', i64: 'int32', bool: 'bool' } as const;
+const types = { f32: 'float32', i32: 'int32', i64: 'int32' } as const;
 
 const cast: Operation = (node) => {
   const to = onnxDType(node.number('to', 1));
   if (to === 'u8') return (inputs) => tf.mod(tf.cast(inputs.tensor(0), 'int32'), tf.scalar(256, 'int32'));
+  if (to === 'bool') return (inputs) => tf.notEqual(inputs.tensor(0), 0);
   const type = types[to as keyof typeof types];
   if (!type) throw unsupported(`a cast to ${to ?? `ONNX type ${node.number('to', 1)}`}`);
   return (inputs) => tf.cast(inputs.tensor(0), type);

@@ -2,19 +2,36 @@ import * as tf from '@tensorflow/tfjs-core';
 import { axisOf, type NodeView, type Operations, product, unsupported } from './operation.js';
 import { elementPositions, indicesOf } from './positions.js';
 
-/** Writes `updates` into x at positions [rows, k] of its first k axes: added, or in place of what was there. */
-function scatter(node: NodeView): (x: tf.Tensor, at: tf.Tensor, updates: tf.Tensor) => tf.Tensor {
-  const reduction = node.string('reduction', 'none');
-  if (reduction === 'add') return (x, at, updates) => tf.add(x, tf.scatterND(at, updates, x.shape));
-  if (reduction === 'none') return (x, at, updates) => tf.tensorScatterUpdate(x, at, updates);
-  throw unsupported(`reduction ${reduction}: use add or none`);
+type T = tf.Tensor;
+
+/** How updates and what was there before become one: `scattered` is the sum of the updates at each place. */
+const reductions: Readonly<Record<string, (x: T, scattered: T, touched: () => T) => T>> = {
+  add: (x, scattered) => tf.add(x, scattered),
+  // The indices of a replacement name no place twice.
+  none: (x, scattered, touched) => tf.where(touched(), scattered, x),
+};
+
+/** Writes `updates` into x at positions [rows, k] of its first k axes. */
+function scatter(node: NodeView): (x: T, at: T, updates: T) => T {
+  const name = node.string('reduction', 'none');
+  const reduce = reductions[name];
+  if (!reduce) throw unsupported(`reduction ${name}: use ${Object.keys(reductions).join(' or ')}`);
+  return (x, at, updates) => {
+    if (x.size === 0 || updates.size === 0) return tf.clone(x);
+    const touched = () => tf.greater(tf.scatterND(at, tf.onesLike(updates), x.shape), 0);
+    return reduce(x, tf.scatterND(at, updates, x.shape), touched);
+  };
 }
 
 /** Operations that pick elements by index. */
 export const indexing: Operations = {
   Gather: (node) => (inputs) => {
-    const axis = axisOf(node.number('axis', 0), inputs.shape(0).length);
-    return tf.gather(inputs.tensor(0), indicesOf(inputs, 1, [inputs.shape(0)[axis]!]), axis);
+    const shape = inputs.shape(0);
+    const axis = axisOf(node.number('axis', 0), shape.length);
+    const at = indicesOf(inputs, 1, [shape[axis]!]);
+    // Some devices give slices of no elements another shape.
+    if (product(shape) === 0) return tf.zeros(shape.toSpliced(axis, 1, ...at.shape));
+    return tf.gather(inputs.tensor(0), at, axis);
   },
   GatherElements: (node) => (inputs) => {
     const axis = axisOf(node.number('axis', 0), inputs.shape(0).length);

@@ -4,8 +4,12 @@ import type { DeviceTraits, Operations } from './operation.js';
 
 type T = tf.Tensor;
 
+/** Some devices leave products over no elements at all as whatever was in memory before. */
+const isEmpty = (a: T, b: T) => a.size === 0 || b.size === 0;
+
 /** op(A) op(B) of two matrices. */
 function multiply(a: T, b: T, transA: boolean, transB: boolean, { transposeFirst }: DeviceTraits): T {
+  if (isEmpty(a, b)) return tf.zeros([a.shape[transA ? 1 : 0]!, b.shape[transB ? 0 : 1]!]);
   if (!transposeFirst) return tf.matMul(a, b, transA, transB);
   return tf.matMul(transA ? tf.transpose(a) : a, transB ? tf.transpose(b) : b);
 }
@@ -26,6 +30,7 @@ function repeated(x: T, lead: readonly number[]): T {
 /** Matrices, or batches of them whose leading axes broadcast. */
 function batched(a: T, b: T): T {
   const lead = broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2), 'MatMul') as number[];
+  if (isEmpty(a, b)) return tf.zeros([...lead, a.shape.at(-2)!, b.shape.at(-1)!]);
   return tf.matMul(repeated(a, lead), repeated(b, lead));
 }
 
