@@ -1,6 +1,7 @@
 import { isFloat, onnxDType } from '@peftjs/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Operation, type Operations, unsupported } from './operation.js';
+import { cos, sin } from './sine.js';
 
 type T = tf.Tensor;
 
@@ -60,6 +61,7 @@ const cast: Operation = (node) => {
   if (to === 'bool') return (inputs) => tf.notEqual(inputs.tensor(0), 0);
   const type = types[to as keyof typeof types];
   if (!type) throw unsupported(`a cast to ${to ?? `ONNX type ${node.number('to', 1)}`}`);
+  if (node.device.lazyCasts && type === 'float32') return (inputs) => tf.mul(tf.cast(inputs.tensor(0), type), 1);
   return (inputs) => tf.cast(inputs.tensor(0), type);
 };
 
@@ -93,8 +95,14 @@ export const elementwise: Operations = {
     return (inputs) => tf.leakyRelu(inputs.tensor(0), alpha);
   },
   Gelu: gelu,
-  Sin: unary(tf.sin),
-  Cos: unary(tf.cos),
+  Sin:
+    ({ device }) =>
+    (inputs) =>
+      (device.roughSine ? sin : tf.sin)(inputs.tensor(0)),
+  Cos:
+    ({ device }) =>
+    (inputs) =>
+      (device.roughSine ? cos : tf.cos)(inputs.tensor(0)),
   Floor: unary(tf.floor),
   Ceil: unary(tf.ceil),
   Round: unary(tf.round),

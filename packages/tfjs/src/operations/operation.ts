@@ -30,10 +30,14 @@ export interface NodeView extends Attributes {
   readonly device: DeviceTraits;
 }
 
-/** What is fast on a device. */
+/** Where a device differs from what TensorFlow.js promises, or wants another way round. */
 export interface DeviceTraits {
   /** A product with a transposed operand is slow, a transposition before it fast. */
-  readonly transposeFirst: boolean;
+  readonly transposeFirst?: boolean;
+  /** A cast only changes what the numbers are called, which some kernels then misread. */
+  readonly lazyCasts?: boolean;
+  /** Sine and cosine are good to three digits, and only near zero. */
+  readonly roughSine?: boolean;
 }
 
 /**

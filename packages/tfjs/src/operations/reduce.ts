@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { axisOf, integers, type Operation, type Operations } from './operation.js';
 
-type Reduce = (x: tf.Tensor, axes: number[], keepdims: boolean) => tf.Tensor;
-
+/** @param nothing the result over no elements */
 const over =
-  (reduce: Reduce): Operation =>
+  (reduce: (x: tf.Tensor, axes: number[]) => tf.Tensor, nothing: number): Operation =>
   (node) => {
     const keepdims = node.number('keepdims', 1) === 1;
     const emptyIsNone = node.number('noop_with_empty_axes', 0) === 1;
@@ -13,7 +12,10 @@ const over =
       const given = integers(inputs, 1, node, 'axes');
       if (!given?.length && emptyIsNone) return tf.clone(inputs.tensor(0));
       const axes = given?.length ? given.map((axis) => axisOf(axis, length)) : [...inputs.shape(0).keys()];
-      return reduce(inputs.tensor(0), axes, keepdims);
+      const x = inputs.tensor(0);
+      const shape = x.shape.flatMap((size, axis) => (!axes.includes(axis) ? size : keepdims ? 1 : []));
+      if (x.size === 0) return tf.fill(shape, nothing);
+      return tf.reshape(reduce(x, axes), shape);
     };
   };
 
@@ -40,14 +42,14 @@ function lastAxis(x: tf.Tensor, axis: number): { moved: tf.Tensor; back: (y: tf.
 }
 
 export const reductions: Operations = {
-  ReduceSum: over(tf.sum),
-  ReduceMean: over(tf.mean),
-  ReduceMax: over(tf.max),
-  ReduceMin: over(tf.min),
-  ReduceProd: over(tf.prod),
-  ReduceSumSquare: over((x, axes, keep) => tf.sum(tf.square(x), axes, keep)),
-  ReduceL1: over((x, axes, keep) => tf.sum(tf.abs(x), axes, keep)),
-  ReduceL2: over((x, axes, keep) => tf.sqrt(tf.sum(tf.square(x), axes, keep))),
+  ReduceSum: over(tf.sum, 0),
+  ReduceMean: over(tf.mean, Number.NaN),
+  ReduceMax: over(tf.max, Number.NEGATIVE_INFINITY),
+  ReduceMin: over(tf.min, Number.POSITIVE_INFINITY),
+  ReduceProd: over(tf.prod, 1),
+  ReduceSumSquare: over((x, axes) => tf.sum(tf.square(x), axes), 0),
+  ReduceL1: over((x, axes) => tf.sum(tf.abs(x), axes), 0),
+  ReduceL2: over((x, axes) => tf.sqrt(tf.sum(tf.square(x), axes)), 0),
   ArgMax: arg(tf.argMax),
   ArgMin: arg(tf.argMin),
   CumSum: (node) => {

@@ -27,7 +27,7 @@ const native =
     }
     const { isGPUPackage } = findBackend('tensorflow') as { isGPUPackage?: boolean };
     if (isGPUPackage === (device === 'tfjs-node-gpu')) {
-      return { backend: 'tensorflow', traits: { transposeFirst: false } };
+      return { backend: 'tensorflow', traits: {} };
     }
     throw new PeftError(
       'BACKEND_UNAVAILABLE',

@@ -9,7 +9,7 @@ export const scripts: Platform = {
     await import('@tensorflow/tfjs-backend-webgpu').catch((cause: unknown) => {
       throw unavailable('webgpu', name, cause);
     });
-    return { backend: 'webgpu', traits: { transposeFirst: false } };
+    return { backend: 'webgpu', traits: { lazyCasts: true, roughSine: true } };
   },
   wasm: async ({ wasmPath }) => {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
@@ -18,7 +18,7 @@ export const scripts: Platform = {
   },
   cpu: async () => {
     await import('@tensorflow/tfjs-backend-cpu');
-    return { backend: 'cpu', traits: { transposeFirst: false } };
+    return { backend: 'cpu', traits: {} };
   },
 };
 
