@@ -1,11 +1,12 @@
 // Bundles every export of every package that says it runs in a browser, and fails on a Node built-in or a native
 // library on the way. Prints the size of each bundle.
 import { builtinModules } from 'node:module';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { build } from 'esbuild';
 import { packages, report } from './packages.mjs';
 
 const bare = new Set(builtinModules);
+const again = Symbol('asked by this check itself');
 const problems = [];
 let bundles = 0;
 
@@ -36,10 +37,14 @@ for (const { path, manifest } of packages.filter(({ manifest }) => manifest.peft
 report('browser', `${bundles} bundles`, problems);
 
 function refuseNode(bundler, name) {
-  bundler.onResolve({ filter: /.*/ }, ({ path, importer, kind }) => {
-    if (!path.startsWith('node:') && !bare.has(path)) return undefined;
+  bundler.onResolve({ filter: /.*/ }, async ({ path, importer, kind, resolveDir, pluginData }) => {
+    if (pluginData === again || (!path.startsWith('node:') && !bare.has(path))) return undefined;
     // A package's own "browser" field may replace a bare built-in; a node: address is always one.
-    if (kind !== 'entry-point') problems.push(`${name}: ${importer} imports ${path}`);
+    const replaced = bare.has(path) && (await bundler.resolve(path, { importer, kind, resolveDir, pluginData: again }));
+    if (replaced && replaced.errors.length === 0)
+      return isAbsolute(replaced.path) ? { path: replaced.path } : { path, namespace: 'left out' };
+    problems.push(`${name}: ${importer} imports ${path}`);
     return { path, external: true };
   });
+  bundler.onLoad({ filter: /.*/, namespace: 'left out' }, () => ({ contents: '' }));
 }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** π in three parts of few bits each, so that a multiple of a part is exact. */
-const parts = [3.140625, 9.675025939941406e-4, 1.5099579909783764e-7];
+const parts = [3.140625, 9.675025939941406e-4, 1.5099579909783765e-7];
 
 /** Coefficients of r³, r⁵, ... in the series of the sine; what is left out stays below 6e-8 up to r = π/2. */
 const series = [-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800];
