@@ -31,40 +31,44 @@ export function createProgram({ selection, steps, backend, weights, release: clo
     );
   }
 
-  function setState(name: string, held: Held): void {
-    release(state.get(name));
-    state.set(name, held);
-  }
-
-  /** Computes and hands the state on, in one go: TensorFlow.js has one current backend for everybody. */
-  function compute(given: ReadonlyMap<string, Held>): Map<string, Held> {
-    return onBackend(backend, () => {
-      const made = execute(steps, given);
-      const held = (name: string) => made.get(name) ?? given.get(name)!;
-      const next = Object.entries(carry).map(([from, to]) => [to, share(held(from), to)] as const);
-      for (const [to, value] of next) setState(to, value);
-      return made;
-    });
+  /** Puts the state of the next run in place, and returns what it replaces. */
+  function advance(held: (name: string) => Held): Held[] {
+    const next = Object.entries(carry).map(([from, to]) => [to, share(held(from), to)] as const);
+    const replaced = next.map(([to]) => stateOf(to));
+    for (const [to, value] of next) state.set(to, value);
+    return replaced;
   }
 
   async function run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
     for (const name of Object.values(carry)) stateOf(name);
     const fed = new Map([...selection.feeds.keys()].map((name) => [name, fromTensor(name, feeds[name]!)]));
     const given = new Map([...weights, ...constants, ...state, ...fed]);
-    let made = new Map<string, Held>();
+    const done = [...fed.values()];
     try {
-      made = compute(given);
-      const results = outputs.map(async (name) => [name, await toTensor(made.get(name) ?? given.get(name)!)] as const);
+      // In one go: TensorFlow.js has one current backend for everybody.
+      const values = onBackend(backend, () => {
+        const made = execute(steps, given);
+        done.push(...made.values());
+        const held = (name: string) => made.get(name) ?? given.get(name)!;
+        done.push(...advance(held));
+        return outputs.map((name) => [name, held(name)] as const);
+      });
+      const results = values.map(async ([name, held]) => [name, await toTensor(held)] as const);
       return Object.fromEntries(await Promise.all(results));
     } finally {
-      for (const held of [...made.values(), ...fed.values()]) release(held);
+      for (const held of done) release(held);
     }
   }
 
   return {
     run: (feeds) => turns.take(() => run(feeds)),
     read: (name) => turns.take(() => toTensor(stateOf(name))),
-    write: (name, tensor) => turns.take(() => setState(name, fromTensor(name, tensor))),
+    write: (name, tensor) =>
+      turns.take(() => {
+        const held = fromTensor(name, tensor);
+        release(state.get(name));
+        state.set(name, held);
+      }),
     dispose: () =>
       turns.close(() => {
         for (const held of [...constants.values(), ...state.values()]) release(held);

@@ -19,6 +19,7 @@ export function createWeights(backend: string): Weights {
 
   async function upload(name: string, ref: TensorRef, dtype: DType, signal?: AbortSignal): Promise<Held> {
     const held = fromConstant(name, cast(await ref.read({ signal }), dtype));
+    if (dtype === 'i64') return held; // shapes and positions: the device gets them when it needs them
     onBackend(backend, () => onDevice(held));
     delete held.data; // on the device it is enough
     return held;

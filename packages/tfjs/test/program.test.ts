@@ -54,6 +54,19 @@ describe.each(present)('a program on %s', (device) => {
     expect(four).toEqual(f32([1], [4]));
   });
 
+  it('returns the state that it started from beside the next one', async () => {
+    const program = await backend.compile(
+      graphOf((ops) => {
+        const count = ops.output(ops.input('count', 'f32', [1]));
+        ops.output(ops.add(count, 1), 'next');
+      }),
+      { carry: { next: 'count' }, outputs: ['count', 'next'] },
+    );
+    await program.write('count', f32([1], [0]));
+    for (const n of [0, 1, 2]) expect(await program.run({})).toEqual({ count: f32([1], [n]), next: f32([1], [n + 1]) });
+    await program.dispose();
+  });
+
   it('keeps what was returned and what was fed apart from its state', async () => {
     const program = await backend.compile(
       graphOf((ops) => {

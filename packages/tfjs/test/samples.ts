@@ -11,6 +11,7 @@ export interface Sample {
 }
 
 const int = (value: number): Attribute => ({ type: 'int', value });
+const ints = (...value: number[]): Attribute => ({ type: 'ints', value });
 const text = (value: string): Attribute => ({ type: 'string', value });
 
 const i64 = (shape: readonly number[], ...values: number[]): Tensor =>
@@ -70,7 +71,7 @@ const nothing: readonly Sample[] = [
   },
   { op: 'ScatterElements', inputs: [x, i64([0, 4]), f('none', [0, 4])], attributes: { reduction: text('add') } },
   { op: 'Reshape', inputs: [f('x', [0, 4]), list(0, 2, 2)] },
-  { op: 'Transpose', inputs: [f('x', [0, 2, 3])], attributes: { perm: { type: 'ints', value: [1, 0, 2] } } },
+  { op: 'Transpose', inputs: [f('x', [0, 2, 3])], attributes: { perm: ints(1, 0, 2) } },
   { op: 'Concat', inputs: [f('x', [0, 4]), x], attributes: { axis: int(0) } },
   { op: 'Slice', inputs: [x, list(1), list(1)] },
   { op: 'Expand', inputs: [f('row', [1, 4]), list(0, 4)] },
@@ -153,6 +154,17 @@ export const samples: readonly Sample[] = [
     inputs: [f('x3', [2, 3, 4]), f('scale', [3, 4])],
     outputs: ['f32', 'f32', 'f32'],
     attributes: { axis: int(1) },
+  },
+  { op: 'Conv', inputs: [f('image', [2, 3, 5, 6]), f('kernel', [4, 3, 2, 3]), f('bias', [4])] },
+  {
+    op: 'Conv',
+    inputs: [f('image', [2, 4, 5, 6]), f('kernel', [6, 2, 3, 2])],
+    attributes: { group: int(2), pads: ints(1, 0, 2, 1), strides: ints(2, 1) },
+  },
+  {
+    op: 'Conv',
+    inputs: [f('signal', [2, 3, 9]), f('kernel', [4, 3, 3]), f('bias', [4])],
+    attributes: { dilations: ints(2), pads: ints(2, 1) },
   },
   { op: 'Softmax', inputs: [x], attributes: { axis: int(0) } },
   {

@@ -1,3 +1,4 @@
+import { convolution } from './convolution.js';
 import { elementwise } from './elementwise.js';
 import { indexing } from './indexing.js';
 import { matrix } from './matrix.js';
@@ -14,4 +15,5 @@ export const operations: Operations = {
   ...indexing,
   ...reductions,
   ...network,
+  ...convolution,
 };
