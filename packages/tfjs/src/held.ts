@@ -83,10 +83,22 @@ export function onDevice(held: Held): tf.Tensor {
   return held.tensor;
 }
 
-/** Small numbers that shape the computation. Waits for the device where it computed them. */
+/**
+ * Small numbers that shape the computation. Waits for the device where it computed them.
+ * @throws PeftError BACKEND_UNSUPPORTED where the device cannot be waited for (WebGPU outside a page)
+ */
 export function inJavaScript(held: Held): number[] {
-  held.data ??= held.tensor!.dataSync() as TypedArray;
+  held.data ??= fromDeviceNow(held);
   return Array.from(held.data as Float64Array);
+}
+
+function fromDeviceNow({ name, tensor }: Held): TypedArray {
+  try {
+    return tensor!.dataSync() as TypedArray;
+  } catch (cause) {
+    const problem = `"${name}" decides on a shape and is computed on the device, which cannot be waited for here`;
+    throw new PeftError('BACKEND_UNSUPPORTED', `${problem} (${(cause as Error).message}).`, { cause });
+  }
 }
 
 /** A tensor that shares nothing with what is held. */
