@@ -203,7 +203,10 @@ describe('updates', () => {
 
   it('that are no sums take the base in, and are refused without one', async () => {
     const from = await paths();
-    const l = f32([12], Float32Array.from({ length: 12 }, (_, i) => 1 + i / 10));
+    const l = f32(
+      [12],
+      Float32Array.from({ length: 12 }, (_, i) => 1 + i / 10),
+    );
     const scaled = {
       shape: new Map([
         [path, shape],
@@ -222,7 +225,7 @@ describe('updates', () => {
       expect(Math.abs(got[i]! - (w * l.data[Math.floor(i / 12)]! + added[i]!))).toBeLessThan(2e-6); // w · l is rounded first
     });
     await expectPeftError(
-      merge(ties(), [scaled, delta(1)]).result(),
+      () => merge(ties(), [scaled, delta(1)]).result(),
       ['ADAPTER_MISMATCH'],
       ['scaling', 'name the base', path],
     );
