@@ -122,7 +122,7 @@ async function updated(
   for (const [path, terms] of delta.params) {
     const own = tensors.get(path);
     const shape = own?.shape ?? delta.shape.get(path)!;
-    if (!own && keepZero(terms, kinds)) continue; // a bias that the base does not have
+    if (base && !own && keepZero(terms, kinds)) continue; // a bias that the base does not have
     if (base && !own) problems.add(`the base has no parameter "${path}".`);
     for (const term of terms)
       for (const problem of kindOf(term, kinds).problems(term, shape)) problems.add(`"${path}": ${problem}.`);
