@@ -11,10 +11,12 @@ import type { Plan, PlannedSite } from './bind.js';
 import { denseBranch, rowsOf, siteOf } from './branch.js';
 import { ownConfig } from './config.js';
 import type { GraphSite, Method, ModuleSite, ParameterRule, Params } from './method.js';
+import { sharedPath, tensorName } from './names.js';
 import { changeOutputs, type Replacement, replacement } from './outputs.js';
 import { splitPath } from './patterns.js';
-import { lettersOf, type Start, sharedPath, tensorName } from './start.js';
+import { lettersOf, type Start } from './start.js';
 import type { ModelGraph, Site, Target } from './target.js';
+import { placeTokenRows, tokenRowsName } from './token-rows.js';
 
 /** A tensor to train: a graph input, how the optimizer treats it, and what changes its gradient first. */
 export interface Trainable {
@@ -93,10 +95,17 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
         return leaving(method, module, own, ops);
       });
     }
+  const tokens = plan.tokens.filter(({ target }) => model.sites.has(target.path));
+  for (const rows of tokens) placeTokenRows(model, rows, values.get(tokenRowsName(rows))!, changes, ops);
   const changed = changes.size > 0 ? changeOutputs(model, changes, ops) : model;
 
   const trainables = trainablesOf(method, plan, start, all, values, s);
   const own = streamed ?? trainables.map(({ value }) => value);
+  const ofMethod = trainables.length;
+  for (const name of tokens.map(tokenRowsName)) {
+    const value = values.get(name)!;
+    trainables.push({ name, value, shape: start.train.get(name)!.shape, rule: {} });
+  }
   for (const path of plan.replaced) {
     const known = model.graph.values.get(path);
     if (!known || !model.graph.weights.has(path)) continue; // takes no part in this form of the model
@@ -120,7 +129,7 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   return {
     model: changed,
     trainables,
-    wrt: [...own, ...full.map(({ value }) => value)],
+    wrt: [...own, ...trainables.slice(ofMethod).map(({ value }) => value)],
     dropout,
     ...(penalty && { penalty }),
     weights: new Map(

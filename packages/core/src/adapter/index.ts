@@ -1,6 +1,7 @@
 export * from './attach-delta.js';
 export * from './attach-method.js';
 export * from './attach-slots.js';
+export { type BaseLookParts, baseLook } from './base-look.js';
 export * from './bind.js';
 export {
   codeKey,
@@ -16,8 +17,10 @@ export * from './define-method.js';
 export * from './dynamics.js';
 export { type MatchReport, matchModules, matchTargets, type TargetRules, type Unmatched } from './match.js';
 export * from './method.js';
+export * from './names.js';
 export { nearNames } from './near.js';
 export * from './onnx/index.js';
 export { type PythonRegex, pythonRegex } from './python-regex.js';
 export * from './start.js';
 export * from './target.js';
+export { type TokenIndices, type TokenRows, tokenRowsName } from './token-rows.js';

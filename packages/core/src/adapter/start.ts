@@ -9,7 +9,9 @@ import type { Tensor, TensorRef } from '../tensor/tensor.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { Initial, Params } from './method.js';
+import { sharedPath, tensorName } from './names.js';
 import { splitPath } from './patterns.js';
+import { baseRows, resumeRows, tokenRowsName, tokenRowsTerm } from './token-rows.js';
 
 /** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
 export type Tensors = ReadonlyMap<string, Tensor>;
@@ -21,12 +23,6 @@ export interface Start {
   /** Take part, change between updates only. */
   readonly held: Tensors;
 }
-
-/** In place of a target's path in the names of tensors that all targets share. */
-export const sharedPath = '*';
-
-/** The name of a method's tensor in a graph. */
-export const tensorName = (path: string, letter: string): string => `${path}:${letter}`;
 
 /** The tensors of one target by letter, those that all targets share included. */
 export function lettersOf<T>(path: string, named: Iterable<readonly [string, T]>): Params<T> {
@@ -72,6 +68,10 @@ export async function startTensors(
   const common = method.shared?.(sites, ownConfig(plan.config) as never, random.fork(sharedPath));
   const { train, frozen, held } = named(common ? [...initials, [sharedPath, common]] : initials);
   const full = new Map(train);
+  for (const tokens of plan.tokens) {
+    const table = options.parameters.get(`${tokens.target.path}.weight`)!;
+    full.set(tokenRowsName(tokens), await baseRows(tokens, table));
+  }
   for (const path of plan.replaced) full.set(path, toF32(await options.parameters.get(path)!.read()));
   return { train: full, frozen, held };
 }
@@ -115,6 +115,11 @@ export async function resumeTensors(
           `"${name}" is [${tensor.shape}], this configuration has ${own ? `[${own.shape}]` : 'no such tensor'}.`,
         );
     }
+  }
+  for (const tokens of plan.tokens) {
+    covered.add(`${tokens.target.path}.weight`);
+    const values = await resumeRows(tokens, adapter, problems);
+    if (values) train.set(tokenRowsName(tokens), values);
   }
   for (const path of adapter.delta.params.keys())
     if (!covered.has(path)) problems.add(`it changes "${path}", which this configuration does not adapt.`);
@@ -176,6 +181,11 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     }
     for (const [name, ref] of Object.entries(method.toReplaced?.({ p, target, c }) ?? {}))
       replaced.set(`${target.path}.${name}`, ref);
+  }
+  for (const tokens of plan.tokens) {
+    const path = `${tokens.target.path}.weight`;
+    shape.set(path, [tokens.target.in, tokens.target.out]);
+    params.set(path, [tokenRowsTerm(tokens, tensors.train.get(tokenRowsName(tokens))!)]);
   }
   for (const path of plan.replaced) {
     const base = facts.parameters.get(path)!;

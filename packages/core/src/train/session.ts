@@ -1,5 +1,6 @@
 import { attachMethod, expandAll } from '../adapter/attach-method.js';
-import { type Start, tensorName, toAdapter } from '../adapter/start.js';
+import { tensorName } from '../adapter/names.js';
+import { type Start, toAdapter } from '../adapter/start.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { createRandom } from '../tensor/random.js';
