@@ -225,10 +225,10 @@ describe('reading', () => {
   });
 
   it.each([
-    ['use_dora', true],
+    ['use_qalora', true],
     ['layer_replication', [[0, 1]]],
     ['target_parameters', ['experts']],
-    ['trainable_token_indices', [1]],
+    ['alora_invocation_tokens', [1]],
     ['init_lora_weights', 'pissa_niter_4'],
     ['loftq_config', { loftq_bits: 4 }],
   ])('refuses %s by name', async (name, value) => {
