@@ -8,6 +8,7 @@ import {
   attachMethod,
   type Backend,
   type Bound,
+  baseLook,
   bindMethod,
   builtinKinds,
   builtinLayouts,
@@ -19,6 +20,7 @@ import {
   readAdapter,
   resumeTensors,
   type Start,
+  settlePlan,
   type Tensor,
   toAdapter,
 } from '@peftjs/core';
@@ -72,7 +74,8 @@ export async function adapt(base: Base, adapter: Adapter, optimizer: CaseOptimiz
   if (!bind) throw new PeftError('CONFIG_UNSUPPORTED', `No method "${name}".`);
   const bound: Bound = bind({ ...(config as object), ...optionsOf(optimizer) });
   const { targets, parameters } = base.model;
-  const plan = bindMethod(bound, { targets, parameters });
+  const laid = bindMethod(bound, { targets, parameters });
+  const plan = await settlePlan(laid, baseLook({ plan: laid, parameters, seed: 0, start: adapter }));
   return { base, adapter, plan, start: await resumeTensors(plan, adapter, { seed: 0, parameters }) };
 }
 

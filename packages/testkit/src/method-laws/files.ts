@@ -90,7 +90,8 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
     const all = ({ train, frozen }: typeof start) => [...train, ...frozen].filter(([name]) => name.includes(':'));
     const others = new Map(all(other));
     const changed = all(start).some(([name, t]) => !compare(others.get(name)!, t, { absolute: 0 }).close);
-    assert(changed || plan.sites.length === 0, 'another seed gives the same start');
+    const found = plan.sites.some(({ given = {} }) => Object.keys(given).length > 0); // in weights or data
+    assert(changed || found, 'another seed gives the same start');
 
     const last = plan.sites.at(-1)!.target.path;
     const alone = await settled(
@@ -98,8 +99,9 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
       model,
       await backend(),
     );
-    // Shared tensors and plans see all targets at once.
-    if (alone.method.shared || alone.method.plan) return;
+    // Shared tensors see all targets at once, and so does a plan that settles something.
+    const same = JSON.stringify(plan.sites.at(-1)!.c) === JSON.stringify(alone.sites[0]!.c);
+    if (alone.method.shared || found || !same) return;
     const single = await startTensors(alone, { seed: 0, parameters });
     assert(bound.config.targetModules !== undefined, 'the configuration names no targets');
     for (const [name, tensor] of [...single.train, ...single.frozen]) {

@@ -113,6 +113,10 @@ export async function openScene<Schema extends z.ZodType>(
   };
 }
 
+/** Whether ΔW is added to the weight under this configuration, and nothing else is changed beside it. */
+export const addsExactly = ({ method, plan }: Scene): boolean =>
+  method.additive && (method.adds?.(plan.config) ?? true) && plan.tokens.length === 0;
+
 /** The plan after the method has looked at the tiny model and its rows. */
 export function settled(plan: Plan, model: TaskModel<TinyExample>, backend: Backend): Promise<Plan> {
   const examples = tinyRows().map((row, i) => model.task.encode(row, i));
