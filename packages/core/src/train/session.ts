@@ -1,5 +1,4 @@
 import { attachMethod, expandAll } from '../adapter/attach-method.js';
-import { tensorName } from '../adapter/names.js';
 import { type Start, toAdapter } from '../adapter/start.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
