@@ -9,7 +9,7 @@ import { checkOptions, type OnnxRuntimeOptions } from './options.js';
 import { type Selection, select } from './select.js';
 import type { Session } from './session.js';
 import { sessionOptions } from './session-options.js';
-import { checkDTypes, tensorDTypes } from './tensors.js';
+import { checkDTypes, dtypesOf } from './tensors.js';
 
 /**
  * ONNX Runtime as a backend: onnxruntime-node, or onnxruntime-web where that is not installed. In Node weights are
@@ -38,15 +38,15 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
       return device;
     },
     async capabilities() {
-      const { runtime, devices } = await chosen();
+      const { runtime, device, devices } = await chosen();
       const weights = runtime === 'node' && platform.map ? 'mapped' : 'copied';
-      return { dtypes: tensorDTypes, operations: 'all', devices, weights };
+      return { dtypes: dtypesOf(runtime, device), operations: 'all', devices, weights };
     },
     async compile(graph, compileOptions = {}) {
       const { signal, purpose } = compileOptions;
       const selection = select(graph, compileOptions);
-      checkDTypes(selection);
       const { runtime, device } = await chosen();
+      checkDTypes(selection, runtime, device);
       const place = runtime === 'node' && platform.map;
       const placement = await (place
         ? place(selection.graph, { cacheDir: options.cacheDir, signal })

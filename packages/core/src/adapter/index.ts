@@ -1,3 +1,4 @@
+export { underOwnPaths } from './aliases.js';
 export * from './attach-delta.js';
 export * from './attach-method.js';
 export * from './attach-slots.js';
@@ -15,6 +16,7 @@ export {
 } from './config.js';
 export * from './define-method.js';
 export * from './dynamics.js';
+export type { DropoutInput } from './entering.js';
 export { type MatchReport, matchModules, matchTargets, type TargetRules, type Unmatched } from './match.js';
 export * from './method.js';
 export * from './names.js';
@@ -24,3 +26,4 @@ export { type PythonRegex, pythonRegex } from './python-regex.js';
 export * from './start.js';
 export * from './target.js';
 export { type TokenIndices, type TokenRows, tokenRowsName } from './token-rows.js';
+export type { Trainable } from './trainables.js';

@@ -50,6 +50,8 @@ export interface TestMethodOptions {
   readonly layouts?: readonly Layout[];
   /** Kinds of updates beside the built-in ones. */
   readonly kinds?: readonly Kind[];
+  /** Nothing of the start is random. Default false. */
+  readonly seedless?: boolean;
   /** The gradient is not that of the loss, on purpose: a part of the formula is taken for a constant. */
   readonly constantParts?: boolean;
   /** Options of the short runs, where the usual ones do not suit the method. */
@@ -117,11 +119,11 @@ export async function openScene<Schema extends z.ZodType>(
 export const addsExactly = ({ method, plan }: Scene): boolean =>
   method.additive && (method.adds?.(plan.config) ?? true) && plan.tokens.length === 0;
 
-/** The plan after the method has looked at the tiny model and its rows. */
-export function settled(plan: Plan, model: TaskModel<TinyExample>, backend: Backend): Promise<Plan> {
+/** The plan after the method has looked at the tiny model and its rows, or at the adapter to go on from. */
+export function settled(plan: Plan, model: TaskModel<TinyExample>, backend: Backend, start?: Adapter): Promise<Plan> {
   const examples = tinyRows().map((row, i) => model.task.encode(row, i));
   const order = createOrder({ seed: 0, rows: examples.length, batchSize: 4, gradAccumulation: 1, dropLast: false });
-  return settlePlan(plan, createLook({ model, plan, examples, order, backend, seed: 0 }));
+  return settlePlan(plan, createLook({ model, plan, examples, order, backend, seed: 0, ...(start && { start }) }));
 }
 
 /** One target's tensors by letter, shared ones included. */
