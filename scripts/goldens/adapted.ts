@@ -8,6 +8,7 @@ import {
   attachMethod,
   type Backend,
   type Bound,
+  baseLook,
   bindMethod,
   builtinKinds,
   builtinLayouts,
@@ -20,6 +21,7 @@ import {
   readAdapter,
   resumeTensors,
   type Start,
+  settlePlan,
   type Tensor,
   toAdapter,
 } from '@peftjs/core';
@@ -29,6 +31,13 @@ import { planSteps } from '../../packages/core/src/train/plan.js';
 import type { StepPlan } from '../../packages/core/src/train/stepper.js';
 import { type Base, only } from './base.js';
 import { optimizerOf, type TorchOptimizer } from './optimizers.js';
+
+/** A method laid out on the base, with what it finds in the weights. */
+export async function planOf({ model }: Base, bound: Bound, start?: Adapter): Promise<Plan> {
+  const { targets, parameters } = model;
+  const plan = bindMethod(bound, { targets, parameters });
+  return settlePlan(plan, baseLook({ plan, parameters, seed: 0, ...(start && { start }) }));
+}
 
 const methods: readonly MethodFunction<z.ZodType>[] = [lora as unknown as MethodFunction<z.ZodType>];
 
@@ -51,7 +60,6 @@ function optionsOf({
 /** A method laid out on the base as an adapter's file says, with the adapter's tensors. */
 export interface Adapted {
   readonly base: Base;
-  readonly adapter: Adapter;
   readonly plan: Plan;
   readonly start: Start;
 }
@@ -66,25 +74,15 @@ export const adapterFolders = (path: string): string[] =>
 export const openAdapter = ({ model }: Base, folder: string): Promise<Adapter> =>
   readAdapter(folder, { base: { parameters: model.parameters, targets: model.targets }, warn: () => {} });
 
-/** A key of the file that the method does not have asks for what it does not train yet. */
-function boundOr(bind: () => Bound, name: string): Bound {
-  try {
-    return bind();
-  } catch (error) {
-    if (!isPeftError(error) || error.code !== 'CONFIG_INVALID') throw error;
-    throw new PeftError('CONFIG_UNSUPPORTED', `${name} does not train this adapter: ${error.message}`);
-  }
-}
-
 /** Binds the method that made an adapter, to train it on. @throws PeftError CONFIG_UNSUPPORTED */
 export async function adapt(base: Base, adapter: Adapter, optimizer: CaseOptimizer): Promise<Adapted> {
   const { name, config } = adapter.method!;
   const bind = methods.find(({ method }) => (method as Method).name === name);
   if (!bind) throw new PeftError('CONFIG_UNSUPPORTED', `No method "${name}".`);
-  const bound = boundOr(() => bind({ ...(config as object), ...optionsOf(optimizer) }), name);
-  const { targets, parameters } = base.model;
-  const plan = bindMethod(bound, { targets, parameters });
-  return { base, adapter, plan, start: await resumeTensors(plan, adapter, { seed: 0, parameters }) };
+  const bound: Bound = bind({ ...(config as object), ...optionsOf(optimizer) });
+  const plan = await planOf(base, bound, adapter);
+  const { parameters } = base.model;
+  return { base, plan, start: await resumeTensors(plan, adapter, { seed: 0, parameters }) };
 }
 
 /** A training graph with the method in it. */
