@@ -401,7 +401,7 @@ describe('numbers that break the rules of a kind', () => {
     expect(problems(odd, [5])).toContain('the parameter is [5]');
     expect(problems(scalingTerm(two, { side: 'input' }), [2])).toContain('no inputs to scale');
     expect(problems({ kind: 'scaling', tensors: { vector: two }, meta: { side: 'both' } }, [2, 2])).toContain('both');
-    expect(problems(maskTerm(two), [9])).toContain("bits are f32");
+    expect(problems(maskTerm(two), [9])).toContain('bits are f32');
     expect(problems({ kind: 'dora', tensors: {}, meta: {} }, [5, 4])).toMatch(/tensors a and b.*"magnitude"/);
   });
 });
