@@ -15,7 +15,7 @@ export const SoraConfig = z.strictObject({
     .positive()
     .default(16)
     .meta({ description: 'The update is scaled by alpha / r, whatever rank is left at the end.' }),
-  lambda: strength.default(0.1).meta({
+  lambda: strength.default(1e-3).meta({
     description:
       'How hard gates are drawn to zero: by lambda times their rate at every update (threshold: paper), or by lambda itself.',
   }),
@@ -23,20 +23,12 @@ export const SoraConfig = z.strictObject({
     description:
       'paper (soft threshold of lambda times the rate), constant (soft threshold of lambda, which also acts while the rate is 0), official (as constant, but everything below two lambda dies, as in the released code).',
   }),
-  gateRule: z
-    .enum(['gradient', 'adamw'])
-    .default('gradient')
-    .meta({
-      description: 'Update of the gates before the threshold: a gradient step (paper) or AdamW (released code).',
-    }),
-  gateLr: z
-    .number()
-    .positive()
-    .optional()
-    .meta({
-      description:
-        'Rate of the gates, scheduled like all others. Default: 0.5 for gradient, that of the run for adamw.',
-    }),
+  gateRule: z.enum(['gradient', 'adamw']).default('gradient').meta({
+    description: 'Update of the gates before the threshold: a gradient step (paper) or AdamW (released code).',
+  }),
+  gateLr: z.number().positive().optional().meta({
+    description: 'Rate of the gates, scheduled like all others. Default: 0.5 for gradient, that of the run for adamw.',
+  }),
   l1: strength.default(0).meta({
     description: 'Weight of the mean of |g| in the loss, which the released code has beside the threshold.',
   }),

@@ -88,7 +88,8 @@ export const sora = /* @__PURE__ */ defineMethod({
     if (clock.phaseStep < clock.phaseTotal) return undefined;
     const gates = await read(sites.map(({ target }) => `${target.path}:g`));
     const { left, all, parameters } = gatesLeft(sites, gates);
-    return { note: `${all - left} of ${all} gates are zero; ${parameters} parameters are left` };
+    const remedy = left === 0 ? '; lower lambda, or there is nothing to save' : '';
+    return { note: `${all - left} of ${all} gates are zero, ${parameters} parameters are left${remedy}` };
   },
 });
 
