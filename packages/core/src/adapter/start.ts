@@ -160,6 +160,7 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
   const replaced = new Map<string, TensorRef>();
+  const changed: string[] = [];
   const all = [...tensors.frozen, ...tensors.held, ...tensors.train];
   for (const { target, c } of plan.sites) {
     const p = lettersOf(target.path, all);
@@ -168,14 +169,16 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
       throw new PeftError('INTERNAL', `No tensors of "${target.path}" were trained.`);
     }
     const weight = async (name: string) => toF32(await facts.parameters.get(`${target.path}.${name}`)!.read());
-    for (const [name, terms] of Object.entries(await method.toDelta({ p, target, c, weight }))) {
+    const made = Object.entries(await method.toDelta({ p, target, c, weight }));
+    const full = Object.entries(method.toReplaced?.({ p, target, c }) ?? {});
+    if (made.length + full.length > 0) changed.push(target.path);
+    for (const [name, terms] of made) {
       const path = `${target.path}.${name}`;
       // A bias that the base does not have is one number for each output.
       shape.set(path, facts.parameters.get(path)?.shape ?? [target.out]);
       params.set(path, Array.isArray(terms) ? terms : [terms as Term]);
     }
-    for (const [name, ref] of Object.entries(method.toReplaced?.({ p, target, c }) ?? {}))
-      replaced.set(`${target.path}.${name}`, ref);
+    for (const [name, ref] of full) replaced.set(`${target.path}.${name}`, ref);
   }
   for (const path of plan.replaced) {
     const base = facts.parameters.get(path)!;
@@ -188,7 +191,14 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     replaced,
     digest: await contentDigest({ delta, replaced }),
     ...(facts.base && { base: facts.base }),
-    method: { name: method.name, config: plan.config },
+    method: { name: method.name, config: configOf(plan, changed) },
     ...(facts.task && { task: facts.task }),
   };
+}
+
+/** The configuration that selects what the adapter changes: with paths where rules would select targets that it left. */
+function configOf({ config, report }: Plan, changed: readonly string[]): Plan['config'] {
+  if (changed.length === 0 || changed.length === report.matched.length) return config;
+  const { excludeModules: _, layersToTransform: __, layersPattern: ___, ...rest } = config;
+  return { ...rest, targetModules: [...changed] };
 }
