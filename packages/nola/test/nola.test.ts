@@ -1,11 +1,11 @@
 import { testMethod } from '@peftjs/testkit';
-import { describe, expect, it } from 'vitest';
-import { nola } from '../src/index.js';
+import { describe } from 'vitest';
+import { nola, seededLowRank } from '../src/index.js';
+
+const kinds = [seededLowRank];
 
 describe('nola', () => {
-  testMethod(nola);
-
-  it('takes its defaults from the paper', () => {
-    expect(nola().config).toMatchObject({ r: 8, alpha: 16 });
-  });
+  testMethod(nola, { kinds, config: { bases: 12, alpha: 16 } });
+  testMethod(nola, { kinds, config: { r: 3, alpha: 6, bases: 8, variant: 'paper', cache: 0 } });
+  testMethod(nola, { kinds, config: { r: 4, alpha: 8, bases: 10, variant: 'vit', dropout: 0.1 }, startsChanged: true });
 });
