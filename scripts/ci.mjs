@@ -21,6 +21,7 @@ const steps = {
   browser: ['npm', 'run', '--silent', 'check:browser'],
   packages: ['npm', 'run', '--silent', 'check:packages'],
   readme: ['npm', 'run', '--silent', 'check:readme'],
+  docs: ['npm', 'run', '--silent', 'docs', '--', '--check'],
   examples: ['npm', 'run', '--silent', 'examples'],
   demo: ['npm', 'run', '--silent', 'demo'],
 };

@@ -1,15 +1,26 @@
 import { isPeftError, PeftError } from '@peftjs/core';
 import { fileSource, isJsonObject, parseJson, toPlain } from '@peftjs/core/files';
 
-/** The bytes of a file; undefined when it does not exist. */
-async function readBytes(path: string): Promise<Uint8Array | undefined> {
+/** The bytes of a file, at most the first `most`; undefined when it does not exist. */
+export async function readBytes(path: string, most = Number.POSITIVE_INFINITY): Promise<Uint8Array | undefined> {
   try {
     const source = await fileSource(path);
-    return await source.read(0, source.size);
+    try {
+      return await source.read(0, Math.min(most, source.size));
+    } finally {
+      await source.close();
+    }
   } catch (error) {
     if (isPeftError(error) && error.code === 'FILE_MISSING') return undefined;
     throw error;
   }
+}
+
+/** The bytes of a file. @throws PeftError FILE_MISSING */
+export async function readFileBytes(path: string): Promise<Uint8Array> {
+  const bytes = await readBytes(path);
+  if (bytes) return bytes;
+  throw new PeftError('FILE_MISSING', `The file "${path}" does not exist.`, { details: { path } });
 }
 
 /** Text in UTF-8; undefined when the file does not exist. @throws PeftError FILE_INVALID for other bytes */

@@ -13,6 +13,7 @@ export {
   quote,
   toPlain,
 } from './json-values.js';
+export { listDirectory } from './list.js';
 export { type NonFinite, nonFinite } from './non-finite.js';
 export { recognise, recogniseBytes } from './recognise.js';
 export { openSafetensors, type ReadOptions, type WeightFile } from './safetensors-read.js';

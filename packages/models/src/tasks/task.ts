@@ -24,13 +24,15 @@ export interface ModelTask<E extends Example = Example> extends Task<E> {
     /** `new`: the head's module is made anew even when the checkpoint has one. */
     readonly weights?: 'checkpoint' | 'new';
   };
+  /** Column that a string alone stands for where rows are predicted. Default `text`. */
+  readonly column?: string;
   /** Whether it can be trained: it has labels and a loss. */
   readonly trainable: boolean;
   /** What the outputs of a batch say of each of its samples, in the order of their numbers. */
   predictions?(outputs: Readonly<Record<string, Tensor>>, batch: Batch): Prediction[];
 }
 
-/** What a model says of one text. */
+/** What a model says of one sample. */
 export interface Prediction {
   /** The most probable label. */
   readonly label?: string;
