@@ -19,7 +19,7 @@ export async function readAdapters(
   const parts: Adapter[] = [];
   for (const text of given) {
     const { path, weight } = weighted(text);
-    parts.push(scale(await readAdapter(path, { layouts, warn }), weight, kinds));
+    parts.push(scale(await readAdapter(path, { layouts, kinds, warn }), weight, kinds));
   }
   if (parts.length === 0) return undefined;
   const joined = sum(...parts);

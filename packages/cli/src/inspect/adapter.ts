@@ -5,11 +5,11 @@ import type { Plugins } from '../plugins.js';
 import { bytesOf, densitiesOf, dtypesOf, type Found, ranksOf } from './found.js';
 
 /** An adapter as PEFT saves it. */
-export async function inspectAdapter(path: string, { layouts }: Plugins): Promise<Found> {
+export async function inspectAdapter(path: string, { layouts, kinds }: Plugins): Promise<Found> {
   const problems: string[] = [];
   const weights = await openWeights(join(path, 'adapter_model.safetensors'));
   const { tensors } = weights;
-  const adapter = await readAdapter(path, { layouts, warn: (message) => problems.push(message) });
+  const adapter = await readAdapter(path, { layouts, kinds, warn: (message) => problems.push(message) });
   return {
     kind: 'adapter',
     method: adapter.method?.name ?? null,
