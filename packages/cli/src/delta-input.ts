@@ -21,13 +21,13 @@ import { UsageError } from './usage.js';
 export async function readUpdate(
   path: string,
   base: string | undefined,
-  { layouts }: Plugins,
+  { layouts, kinds }: Plugins,
   warn: (message: string) => void,
 ): Promise<Adapter | Delta> {
   const isAdapter = existsSync(join(path, 'adapter_config.json'));
   if (isAdapter && base !== undefined)
     throw new UsageError(['--base: an adapter is an update by itself; leave the base out']);
-  if (isAdapter) return readAdapter(path, { layouts, warn });
+  if (isAdapter) return readAdapter(path, { layouts, kinds, warn });
   const { tensors } = await openWeights(path);
   return deltaOf(base === undefined ? tensors : differences(tensors, (await openWeights(base)).tensors));
 }

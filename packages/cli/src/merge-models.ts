@@ -107,7 +107,7 @@ async function mergeFactors(
   const inputs = [];
   for (const text of models) {
     const { path, weight } = weighted(text);
-    inputs.push({ input: await readAdapter(path, { layouts }), weight });
+    inputs.push({ input: await readAdapter(path, { layouts, kinds }), weight });
   }
   const { adapter, report } = await mergeAdapters(make(settings(set) as never), inputs, { kinds, seed: o.seed });
   await writeAdapter(output, adapter, { kinds, layouts, ...given({ rank: o.rank, energy: o.energy }) });

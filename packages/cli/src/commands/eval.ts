@@ -64,6 +64,7 @@ export const evaluateCommand = defineCommand({
         backend,
         batchSize: o.batchSize,
         signal,
+        kinds: plugins.kinds,
         ...(adapter ? { adapter } : {}),
       });
       const metrics = Object.fromEntries(Object.entries(found).map(([key, value]) => [snakeCase(key), value]));

@@ -56,7 +56,7 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
       const base = { parameters: model.parameters, targets: model.targets };
       const warnings: string[] = [];
       await writeAdapter(first, adapter, { layout: method.layout, layouts, kinds });
-      const read = await readAdapter(first, { layouts, base, warn: (message) => warnings.push(message) });
+      const read = await readAdapter(first, { layouts, kinds, base, warn: (message) => warnings.push(message) });
       assert(warnings.length === 0, `reading its own file warns: ${warnings}`);
       assert(read.digest === adapter.digest, `digest ${read.digest} after reading, ${adapter.digest} before`);
       assert(read.method?.name === method.name, `the method is "${read.method?.name}" after reading`);
