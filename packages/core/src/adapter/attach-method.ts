@@ -13,7 +13,7 @@ import { ownConfig } from './config.js';
 import type { GraphSite, Method, ModuleSite, ParameterRule, Params } from './method.js';
 import { changeOutputs, type Replacement, replacement } from './outputs.js';
 import { splitPath } from './patterns.js';
-import { lettersOf, type Start, sharedPath, tensorName } from './start.js';
+import { lettersOf, type Start, sharedPath, type Tensors, tensorName } from './start.js';
 import type { ModelGraph, Site, Target } from './target.js';
 
 /** A tensor to train: a graph input, how the optimizer treats it, and what changes its gradient first. */
@@ -24,6 +24,8 @@ export interface Trainable {
   readonly rule: ParameterRule;
   /** The target it belongs to; undefined for shared tensors and parameters trained in full. */
   readonly path?: string;
+  /** The target's tensors by letter, for the optimizer. */
+  readonly beside?: Params<ShapedValue>;
   /** To be emitted into the graph that the tensor was attached to. */
   precondition?(g: ShapedValue, ops: Ops): ShapedValue;
   prox?(next: ShapedValue, rate: ShapedValue, ops: Ops): ShapedValue;
@@ -60,13 +62,14 @@ export const methodScalar = (name: string): string => `method:${name}`;
  * Puts a planned method into a graph: trained and held tensors become inputs `${path}:${letter}`, frozen ones weights of
  * that name, parameters trained in full inputs of their own name. The graph is changed in place.
  * @param start shapes and names of the tensors, and the numbers of the frozen ones
+ * @param options.origin parameters trained in full as the run found them, where `start` is that of a later phase
  * @throws PeftError GRAPH_INVALID when the graph has none of the plan's targets
  */
 export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   model: M,
   plan: Plan<Schema>,
   start: Start,
-  options: { readonly training: boolean },
+  options: { readonly training: boolean; readonly origin?: Tensors },
 ): Attached<M> {
   type C = z.output<Schema>;
   const ops = createOps(model.graph);
@@ -105,11 +108,12 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
     trainables.push({ name: path, value, shape, rule: ruleOfReplaced(plan, path, shape) });
   }
   const full = trainables.filter(({ name }) => plan.replaced.includes(name));
+  const origin = options.origin ?? start.train;
   const penalty = options.training
     ? method.penalty?.(
         {
           sites: all.map(({ site }) => ({ ...site, parameters: weights.base(site.target) })),
-          replaced: full.map(({ name, value }) => ({ value, start: start.train.get(name)! })),
+          replaced: full.map(({ name, value }) => ({ value, start: origin.get(name)! })),
           parameters: plan.parameters,
           c: ownConfig(plan.config) as C,
         },
@@ -265,6 +269,7 @@ function trainablesOf<Schema extends z.ZodType>(
       shape,
       rule: method.rule?.({ target: site.target, name: letter, shape }, site.c) ?? {},
       ...(path !== sharedPath && { path }),
+      beside: site.p,
       ...(method.precondition && {
         precondition: (g: ShapedValue, ops: Ops) => method.precondition!({ ...site, name: letter, g }, ops),
       }),

@@ -56,6 +56,8 @@ export function bindMethod<Schema extends z.ZodType>(bound: Bound<Schema>, model
   const { sites, unmatched } = configureSites(method, config, targets);
 
   const problems = new Problems();
+  if (shared.dropout > 0 && !(method.delta || method.apply || method.rewrite))
+    problems.add('dropout has no effect, because it changes weights and not what enters the modules: leave it out.');
   for (const { target, c } of sites) {
     if (!method.kinds.includes(target.kind))
       problems.add(
