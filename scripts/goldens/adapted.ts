@@ -1,3 +1,5 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   type Adapter,
   type Attached,
@@ -52,6 +54,12 @@ export interface Adapted {
   readonly plan: Plan;
   readonly start: Start;
 }
+
+/** The adapter folders of a case, by name. */
+export const adapterFolders = (path: string): string[] =>
+  readdirSync(path)
+    .filter((name) => existsSync(join(path, name, 'adapter_config.json')))
+    .sort();
 
 /** Reads an adapter of the case against the base. @throws PeftError CONFIG_UNSUPPORTED, ADAPTER_INVALID */
 export const openAdapter = ({ model }: Base, folder: string): Promise<Adapter> =>

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { cp, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { type Adapter, applyAdapter, isPeftError, readAdapter, unapply, writeAdapter } from '@peftjs/core';
+import {
+  type Adapter,
+  applyAdapter,
+  builtinLayouts,
+  isPeftError,
+  readAdapter,
+  unapply,
+  writeAdapter,
+} from '@peftjs/core';
 import { openSafetensors } from '@peftjs/core/files';
 import { type TensorRef, toF32 } from '@peftjs/core/tensor';
 
@@ -64,9 +72,8 @@ function assertRefused(error: unknown): string {
 }
 
 /** Variants that are refused by name: how the folder shows what it is, and what the message must say. */
-function unsupportedBy(record: ValidRecord, config: Record<string, unknown>): string | undefined {
-  if (record.peft_type !== 'LORA') return record.peft_type;
-  if (config.use_dora === true) return 'use_dora';
+function unsupportedBy(record: ValidRecord): string | undefined {
+  if (!builtinLayouts.has(record.peft_type)) return record.peft_type;
   return record.dir.includes('conv') ? 'convolution' : undefined;
 }
 
@@ -74,7 +81,7 @@ async function runValid(folder: string, record: ValidRecord, base: Base): Promis
   const dir = join(folder, record.dir);
   const config = await readJson<Record<string, unknown>>(join(dir, 'adapter_config.json'));
   const { adapter, error, warnings } = await attempt(dir, base);
-  const named = unsupportedBy(record, config);
+  const named = unsupportedBy(record);
   if (named !== undefined) {
     assert.equal(assertRefused(error), 'CONFIG_UNSUPPORTED');
     assert((error as Error).message.includes(named), `the message does not name ${named}: ${(error as Error).message}`);
@@ -90,7 +97,7 @@ async function runValid(folder: string, record: ValidRecord, base: Base): Promis
 /** Rank and scale of every module. */
 function assertModules({ delta }: Adapter, { modules = {} }: ValidRecord): void {
   const found = [...delta.params].flatMap(([path, [term]]) =>
-    term?.kind === 'low-rank'
+    term?.tensors.a
       ? [[path.slice(0, -'.weight'.length), { scaling: term.meta.scale, rank: term.tensors.a?.shape[0] }]]
       : [],
   );

@@ -392,16 +392,16 @@ describe('numbers that break the rules of a kind', () => {
   it('shapes, dtypes and meta', () => {
     const problems = (term: Term, shape: readonly number[]) =>
       kindOf(term, builtinKinds).problems(term, shape).join('; ');
-    expect(problems(sparseTerm({ indices: two, values: two }), [5])).toContain('its indices are f32');
+    expect(problems(sparseTerm({ indices: two, values: two }), [5])).toContain('its tensor "indices" is f32');
     expect(problems(sparseTerm({ indices: ints(1, 2, 3), values: two }, Number.NaN), [5])).toMatch(
-      /values are \[2\], needed is \[3\].*scale is NaN/,
+      /"values" is \[2\], needed is \[3\].*scale is NaN/,
     );
     const odd = { ...made['block of rows']([5, 4], false), meta: { axis: 2, scale: 1 } };
     expect(problems(odd, [5, 4])).toContain('its axis is 2');
     expect(problems(odd, [5])).toContain('the parameter is [5]');
     expect(problems(scalingTerm(two, { side: 'input' }), [2])).toContain('no inputs to scale');
     expect(problems({ kind: 'scaling', tensors: { vector: two }, meta: { side: 'both' } }, [2, 2])).toContain('both');
-    expect(problems(maskTerm(two), [9])).toContain("bits are f32");
+    expect(problems(maskTerm(two), [9])).toContain('its tensor "bits" is f32');
     expect(problems({ kind: 'dora', tensors: {}, meta: {} }, [5, 4])).toMatch(/tensors a and b.*"magnitude"/);
   });
 });

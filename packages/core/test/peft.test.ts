@@ -152,7 +152,7 @@ describe('writing', () => {
       ]),
     };
     const adapter = { delta, replaced: new Map(), digest: 'x' };
-    const message = await messageOf(() => writeAdapter(join(folder, 'never'), adapter));
+    const message = await messageOf(() => writeAdapter(join(folder, 'never'), adapter, { layout: 'LORA' }));
     for (const part of ['DELTA_CONFLICT', '"q.weight" has an update of kind dense', '"norm.scale"'])
       expect(message).toContain(part);
     expect(await readdir(folder)).not.toContain('never');
@@ -225,10 +225,10 @@ describe('reading', () => {
   });
 
   it.each([
-    ['use_dora', true],
+    ['use_qalora', true],
     ['layer_replication', [[0, 1]]],
     ['target_parameters', ['experts']],
-    ['trainable_token_indices', [1]],
+    ['alora_invocation_tokens', [1]],
     ['init_lora_weights', 'pissa_niter_4'],
     ['loftq_config', { loftq_bits: 4 }],
   ])('refuses %s by name', async (name, value) => {

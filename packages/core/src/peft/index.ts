@@ -1,9 +1,13 @@
 export * from './gguf/index.js';
+export { ia3Layout } from './ia3/layout.js';
 export * from './layout.js';
 export { loraFileNames } from './lora/config.js';
 export { loraLayout } from './lora/layout.js';
+export { nativeLayout } from './native/layout.js';
 export * from './onnx-adapter/index.js';
 export * from './plugin.js';
 export * from './read.js';
 export * from './registry.js';
+export { shiraLayout } from './shira/layout.js';
+export { supertuningLayout } from './supertuning/layout.js';
 export * from './write.js';

@@ -17,6 +17,10 @@ export interface LayoutInput {
   readonly config: PeftConfig;
   readonly tensors: ReadonlyMap<string, TensorRef>;
   readonly base: BaseFacts;
+  /** Shapes of parameters, by path, for layouts whose files do not say them, where the base is not known. */
+  readonly shapes?: ReadonlyMap<string, readonly number[]>;
+  /** Kinds of terms, for layouts that hold any. */
+  readonly kinds: Kinds;
   /** What messages call the adapter. */
   readonly subject: string;
   warn(message: string): void;
@@ -25,7 +29,8 @@ export interface LayoutInput {
 export interface LayoutOutput {
   readonly delta: Delta;
   readonly replaced: ReadonlyMap<string, TensorRef>;
-  readonly method: NonNullable<Adapter['method']>;
+  /** What the configuration says of the method, in the spelling of code. */
+  readonly method?: NonNullable<Adapter['method']>;
 }
 
 /** One `peft_type`: how its folders are read and written. */
@@ -33,12 +38,23 @@ export interface Layout {
   readonly spec: 'v1';
   readonly peftType: string;
   /** @throws PeftError ADAPTER_INVALID, ADAPTER_MISMATCH, CONFIG_UNSUPPORTED, each listing everything wrong */
-  read(input: LayoutInput): LayoutOutput;
+  read(input: LayoutInput): LayoutOutput | Promise<LayoutOutput>;
   /** @throws PeftError DELTA_CONFLICT when the layout cannot hold the adapter exactly */
-  write(
-    adapter: Adapter,
-    options: { readonly kinds: Kinds },
-  ): Promise<{ readonly config: PeftConfig; readonly tensors: ReadonlyMap<string, TensorRef> }>;
+  write(adapter: Adapter, options: LayoutWriteOptions): Promise<LayoutFiles>;
+}
+
+export interface LayoutWriteOptions {
+  readonly kinds: Kinds;
+  /** What is known of the base, where the layout takes some kinds of modules only. */
+  readonly base?: Pick<BaseFacts, 'targets'>;
+}
+
+/** What a layout writes. */
+export interface LayoutFiles {
+  readonly config: PeftConfig;
+  readonly tensors: ReadonlyMap<string, TensorRef>;
+  /** Shapes of what changes, where configuration and tensors do not say them: kept in peftjs.json. */
+  readonly shapes?: ReadonlyMap<string, readonly number[]>;
 }
 
 /** A layout, marked for this contract: what a package lists under `layouts`. */

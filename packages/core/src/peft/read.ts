@@ -1,6 +1,7 @@
 import { platform } from '#platform';
 import type { Adapter } from '../delta/delta.js';
 import { contentDigest } from '../delta/digest.js';
+import { builtinKinds, type Kinds, kindOf } from '../delta/registry.js';
 import { PeftError, Problems } from '../errors.js';
 import { digestTensor } from '../files/digest.js';
 import { isJsonObject, toPlain } from '../files/json-values.js';
@@ -12,7 +13,7 @@ import type { TensorRef } from '../tensor/tensor.js';
 import type { BaseFacts, Layout, LayoutOutput, PeftConfig } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
-import { readSidecar } from './sidecar.js';
+import { readSidecar, shapesIn } from './sidecar.js';
 
 /** An adapter's files without a folder: chosen by a visitor, or fetched. */
 export interface AdapterFiles {
@@ -23,7 +24,12 @@ export interface AdapterFiles {
 
 export interface ReadAdapterOptions {
   readonly layouts?: Layouts;
-  /** The base it belongs to, so that names, shapes and layouts are checked against it. */
+  /** Kinds of terms, where a package brings some. */
+  readonly kinds?: Kinds;
+  /**
+   * The base it belongs to, so that names, shapes and layouts are checked against it. Needed for files that do not say the
+   * shapes of what they change (SHIRA, SUPERTUNING, IA3, rows of tables), unless peftjs.json beside them does.
+   */
   readonly base?: BaseFacts;
   /** Hears what is unusual but allowed. Default: console.warn. */
   readonly warn?: (message: string) => void;
@@ -34,18 +40,23 @@ export interface ReadAdapterOptions {
  * Reads an adapter as PEFT saves it: a folder with `adapter_config.json` and `adapter_model.safetensors`. Nothing is
  * executed, no path or address in the files is followed, and what would be ignored silently elsewhere (missing, extra,
  * misnamed tensors) is an error.
- * @throws PeftError FILE_MISSING, FILE_INVALID, ADAPTER_INVALID, CONFIG_UNSUPPORTED
+ * @throws PeftError FILE_MISSING, FILE_INVALID, ADAPTER_INVALID, ADAPTER_MISMATCH, CONFIG_UNSUPPORTED; CONFIG_INVALID
+ *   where the base is needed
  */
 export async function readAdapter(input: string | AdapterFiles, options: ReadAdapterOptions = {}): Promise<Adapter> {
-  const { layouts = builtinLayouts, base = {}, warn = console.warn, signal } = options;
+  const { layouts = builtinLayouts, kinds = builtinKinds, base = {}, warn = console.warn, signal } = options;
   const files = typeof input === 'string' ? await findFiles(input, warn) : input;
   const subject = typeof input === 'string' ? `The adapter in ${input}` : `The adapter ${files.config.name}`;
   const config = await readConfig(files.config, signal);
   const layout = layoutOf(config, layouts, subject);
   const weights = await openSafetensors(files.weights, signal ? { signal } : {});
   for (const message of weights.warnings) warn(message);
-  const content = await withoutCopies(layout.read({ config, tensors: weights.tensors, base, subject, warn }), base);
+  const beside = files.sidecar && (await readJson(files.sidecar, signal));
+  const shapes = shapesIn(beside);
+  const folder = { config, tensors: weights.tensors, base, kinds, subject, warn, ...(shapes && { shapes }) };
+  const content = await withoutCopies(await layout.read(folder), base);
   await refuseNonFinite(weights.tensors, subject, signal);
+  await refuseBroken(content, kinds, subject);
   const digest = await contentDigest(content);
   const name = config.get('base_model_name_or_path');
   const adapter: Adapter = {
@@ -55,7 +66,7 @@ export async function readAdapter(input: string | AdapterFiles, options: ReadAda
     peft: Object.fromEntries(config),
   };
   if (!files.sidecar) return adapter;
-  const extra = readSidecar(await readJson(files.sidecar, signal), digest);
+  const extra = readSidecar(beside, digest);
   if (typeof extra !== 'string') return { ...adapter, ...extra };
   warn(`${subject}: its ${sidecarName} is left aside, because ${extra}.`);
   return adapter;
@@ -138,6 +149,20 @@ function layoutOf(config: PeftConfig, layouts: Layouts, subject: string): Layout
     `${subject} has peft_type ${JSON.stringify(type)}, which is not read here (known: ${[...layouts.keys()].join(', ')}).${upper}`,
     { details: { peftType: type, known: [...layouts.keys()] } },
   );
+}
+
+/** Terms whose shapes or numbers break the rules of their kinds. */
+async function refuseBroken({ delta }: LayoutOutput, kinds: Kinds, subject: string): Promise<void> {
+  const problems = new Problems();
+  for (const [path, terms] of delta.params)
+    for (const term of terms) {
+      const kind = kindOf(term, kinds);
+      const shape = delta.shape.get(path)!;
+      const found = kind.problems(term, shape);
+      const broken = found.length > 0 ? found : ((await kind.check?.(term, shape)) ?? []);
+      for (const problem of broken) problems.add(`"${path}": ${problem}.`);
+    }
+  problems.throwIfAny('ADAPTER_INVALID', subject);
 }
 
 async function refuseNonFinite(

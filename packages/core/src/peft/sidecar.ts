@@ -10,17 +10,34 @@ const schema = z.object({
   method: z.object({ name: z.string(), config: z.record(z.string(), z.unknown()) }).optional(),
   task: z.object({ name: z.string(), labels: z.array(z.string()).optional() }).optional(),
   base: z.object({ name: z.string().optional(), digest: z.string().optional() }).optional(),
+  /** Shapes of parameters that the files beside do not say. */
+  shapes: z.array(z.tuple([z.string(), z.array(z.number().int().nonnegative()).max(8)])).optional(),
 });
 
 /** @param digest that of the adapter as it is read from the files beside */
-export const sidecarOf = ({ method, task, base }: Adapter, digest: string): Record<string, unknown> => ({
+export const sidecarOf = (
+  { method, task, base }: Adapter,
+  digest: string,
+  shapes: ReadonlyMap<string, readonly number[]> | undefined,
+): Record<string, unknown> => ({
   spec: 'v1',
   version: coreVersion,
   digest,
   ...(method && { method }),
   ...(task && { task }),
   ...(base && { base }),
+  ...(shapes && { shapes: [...shapes].sort(([a], [b]) => (a < b ? -1 : 1)) }),
 });
+
+/** More elements than any parameter has: a product beyond it is an attempt to exhaust memory. */
+const mostElements = 2 ** 40;
+
+/** The shapes in a sidecar that is understood. */
+export function shapesIn(value: unknown): ReadonlyMap<string, readonly number[]> | undefined {
+  const { data } = schema.pick({ shapes: true }).safeParse(value);
+  const sound = data?.shapes?.every(([, shape]) => shape.reduce((size, extent) => size * extent, 1) <= mostElements);
+  return sound ? new Map(data!.shapes) : undefined;
+}
 
 /** What a sidecar adds to the adapter it was written with; a reason when it does not belong to it. */
 export function readSidecar(value: unknown, digest: string): Pick<Adapter, 'method' | 'task' | 'base'> | string {

@@ -5,26 +5,32 @@ import { contentDigest } from '../delta/digest.js';
 import type { Orientation } from '../delta/factors.js';
 import { builtinKinds, type Kinds } from '../delta/registry.js';
 import { type Truncation, truncates } from '../delta/truncation.js';
-import { PeftError } from '../errors.js';
+import { isPeftError, PeftError, Problems } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
 import { writeSafetensors } from '../files/safetensors-write.js';
-import type { BaseFacts } from './layout.js';
+import type { BaseFacts, Layout, LayoutFiles } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
 import { sidecarOf } from './sidecar.js';
 
 /** With `rank` or `energy` any additive update is written, as the best low-rank approximation; see `compact`. */
 export interface WriteAdapterOptions extends Truncation {
-  /** The file layout, by `peft_type`. Default: that of the files it was read from, else LORA. */
+  /**
+   * The file layout, by `peft_type`. Default: that of the files it was read from where it still holds it exactly, else the
+   * first that does, in the order of `layouts`: those of PEFT, then PEFTJS, which holds everything and which PEFT cannot
+   * read.
+   */
   readonly layout?: string;
   readonly layouts?: Layouts;
   readonly kinds?: Kinds;
-  /** The base it belongs to, which says how a parameter lies where the update does not. Only for `rank` and `energy`. */
+  /** The base it belongs to, which says how a parameter lies where the update does not, and what its modules are. */
   readonly base?: Pick<BaseFacts, 'targets'>;
   readonly signal?: AbortSignal;
 }
 
 export interface WrittenAdapter {
+  /** The layout it was written in, by `peft_type`. */
+  readonly layout: string;
   /** What was lost, by parameter. Absent when it was written exactly. */
   readonly truncation?: CompactReport;
 }
@@ -40,18 +46,21 @@ export async function writeAdapter(
   options: WriteAdapterOptions = {},
 ): Promise<WrittenAdapter> {
   const { layouts = builtinLayouts, kinds = builtinKinds, signal } = options;
-  const type = options.layout ?? String(given.peft?.peft_type ?? 'LORA');
-  const layout = layouts.get(type);
-  if (!layout)
-    throw new PeftError(
-      'CONFIG_UNSUPPORTED',
-      `No layout ${JSON.stringify(type)} is known here (known: ${[...layouts.keys()].join(', ')}).`,
-    );
   const { adapter, truncation } = await truncated(given, { ...options, kinds });
-  const { config, tensors } = await layout.write(adapter, { kinds });
+  const { layout, files } = await laidOut(adapter, { ...options, layouts, kinds });
+  const { config, tensors, shapes } = files;
   // Reading back what was made: the digest beside it is that of the files, and nothing unreadable is ever written.
-  const back = layout.read({ config, tensors, base: {}, subject: 'The adapter to be written', warn: () => {} });
-  const sidecar = sidecarOf(truncation ? withoutMethod(adapter) : adapter, await contentDigest(back));
+  const subject = 'The adapter to be written';
+  const back = await layout.read({
+    config,
+    tensors,
+    base: {},
+    kinds,
+    subject,
+    warn: () => {},
+    ...(shapes && { shapes }),
+  });
+  const sidecar = sidecarOf(truncation ? withoutMethod(adapter) : adapter, await contentDigest(back), shapes);
   const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
   await writeDirectoryAtomic(
     folder,
@@ -63,7 +72,35 @@ export async function writeAdapter(
     },
     { replaces: (name) => replaced.has(name) },
   );
-  return truncation ? { truncation } : {};
+  return { layout: layout.peftType, ...(truncation && { truncation }) };
+}
+
+/** The layout that holds the adapter, with what it writes. */
+async function laidOut(
+  adapter: Adapter,
+  { layout: wanted, layouts, kinds, base }: WriteAdapterOptions & { readonly layouts: Layouts; readonly kinds: Kinds },
+): Promise<{ layout: Layout; files: LayoutFiles }> {
+  const options = { kinds, ...(base && { base }) };
+  if (wanted !== undefined) {
+    const layout = layouts.get(wanted);
+    if (layout) return { layout, files: await layout.write(adapter, options) };
+    throw new PeftError(
+      'CONFIG_UNSUPPORTED',
+      `No layout ${JSON.stringify(wanted)} is known here (known: ${[...layouts.keys()].join(', ')}).`,
+    );
+  }
+  const before = layouts.get(String(adapter.peft?.peft_type));
+  const problems = new Problems();
+  for (const layout of new Set([...(before ? [before] : []), ...layouts.values()])) {
+    try {
+      return { layout, files: await layout.write(adapter, options) };
+    } catch (error) {
+      if (!isPeftError(error) || error.code !== 'DELTA_CONFLICT') throw error;
+      problems.add(error.message);
+    }
+  }
+  problems.throwIfAny('DELTA_CONFLICT', 'No layout holds this adapter exactly');
+  throw new PeftError('CONFIG_UNSUPPORTED', 'No layout was given to write an adapter in.');
 }
 
 async function truncated(

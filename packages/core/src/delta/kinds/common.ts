@@ -53,9 +53,9 @@ export function tensorProblems(
   const ref = tensors[name];
   if (!ref) return [`a ${kind} term needs a tensor "${name}"`];
   const out: string[] = [];
-  if (!dtypes(ref.dtype)) out.push(`its ${name} are ${ref.dtype}`);
+  if (!dtypes(ref.dtype)) out.push(`its tensor "${name}" is ${ref.dtype}`);
   const fits = ref.shape.length === shape.length && shape.every((n, i) => n === undefined || n === ref.shape[i]);
-  if (!fits) out.push(`its ${name} are [${ref.shape}], needed is [${shape.map((n) => n ?? 'any')}]`);
+  if (!fits) out.push(`its tensor "${name}" is [${ref.shape}], needed is [${shape.map((n) => n ?? 'any')}]`);
   return out;
 }
 

@@ -1,12 +1,11 @@
-import { matchModules } from '../../adapter/match.js';
-import { isSaved, modulePaths } from '../../adapter/patterns.js';
 import type { Adapter, Term } from '../../delta/delta.js';
+import { toFile } from '../common/config.js';
+import { completeConfig, moduleOf, ownConfig, savedModules, targetRules } from '../common/describe.js';
 import type { PeftConfig } from '../layout.js';
-import { peftVersion, taskTypes } from '../names.js';
-import { asConfig, type LoraFile, scaling, toFile } from './config.js';
+import { type LoraFile, loraFormat, scaling } from './config.js';
 import { loraDefaults } from './defaults.js';
 
-/** What one module adds: a low-rank term, and a change of its bias where it has one. */
+/** What one module adds: factors, and a change of its bias where it has one. */
 export interface Module {
   readonly path: string;
   readonly weight: Term;
@@ -15,32 +14,42 @@ export interface Module {
   readonly scale: number;
 }
 
+/** What a LORA folder holds. */
+export interface LoraContent {
+  readonly modules: readonly Module[];
+  /** The rows that are set of each table, by its module. */
+  readonly tokens: ReadonlyMap<string, readonly number[]>;
+  /** Whether the modules have magnitudes. */
+  readonly dora: boolean;
+}
+
 /** The configuration of a folder that holds these modules: what was given where it is true of them. */
-export function describeLora(adapter: Adapter, modules: readonly Module[]): PeftConfig {
-  const given = toFile((adapter.method?.config ?? {}) as Record<string, unknown>);
-  const numbers = ranksAndScales(modules, given, adapter.peft);
-  const all: Record<string, unknown> = {
+export function describeLora(adapter: Adapter, { modules, tokens, dora }: LoraContent): PeftConfig {
+  const peft = ownConfig(adapter, 'LORA');
+  const given = toFile((adapter.method?.config ?? {}) as Record<string, unknown>, loraFormat);
+  const paths = modules.map(({ path }) => path);
+  return completeConfig(adapter, 'LORA', {
     ...loraDefaults,
-    ...adapter.peft,
+    ...peft,
     lora_dropout: given.lora_dropout ?? 0,
     init_lora_weights: true,
-    ...targetRules(modules, given),
-    ...numbers,
+    ...targetRules(paths, given),
+    ...ranksAndScales(modules, given, peft),
     ...fullParameters(adapter, modules, given),
     lora_bias: modules.some(({ bias }) => bias !== undefined),
     fan_in_fan_out: modules.some(({ weight }) => weight.meta.transposed === true && weight.meta.embedding !== true),
-    base_model_name_or_path: adapter.base?.name ?? null,
-    inference_mode: true,
-    peft_type: 'LORA',
-    peft_version: adapter.peft?.peft_version ?? peftVersion,
-    task_type: adapter.peft?.task_type ?? taskTypes[adapter.task?.name ?? ''] ?? null,
-  };
-  return asConfig(Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))));
+    trainable_token_indices: tokens.size > 0 ? Object.fromEntries(tokens) : null,
+    use_dora: dora,
+  });
 }
 
 /** The given numbers where they explain every module; else the commonest, and patterns for the rest. */
-function ranksAndScales(modules: readonly Module[], given: Record<string, unknown>, peft: Adapter['peft']) {
-  const rslora = given.use_rslora === true || (given.use_rslora === undefined && peft?.use_rslora === true);
+function ranksAndScales(
+  modules: readonly Module[],
+  given: Readonly<Record<string, unknown>>,
+  peft: Readonly<Record<string, unknown>>,
+) {
+  const rslora = given.use_rslora === true || (given.use_rslora === undefined && peft.use_rslora === true);
   const known = {
     r: given.r,
     lora_alpha: given.lora_alpha,
@@ -82,43 +91,17 @@ function commonest(values: readonly number[]): number {
   return [...counts].reduce((best, next) => (next[1] > best[1] ? next : best))[0];
 }
 
-/** The rules that were given, where they are names or an expression that select every module; else all paths by name. */
-function targetRules(modules: readonly Module[], given: Record<string, unknown>): Record<string, unknown> {
-  const paths = modules.map(({ path }) => path);
-  const rules = {
-    exclude_modules: given.exclude_modules ?? null,
-    layers_to_transform: given.layers_to_transform ?? null,
-    layers_pattern: given.layers_pattern ?? null,
-  };
-  const targets = given.target_modules as string | readonly string[] | undefined;
-  if (targets !== undefined && targets !== 'all-linear') {
-    const { matched, unmatched } = matchModules(paths, {
-      targetModules: targets,
-      layersToTransform: given.layers_to_transform as number | readonly number[] | undefined,
-      layersPattern: given.layers_pattern as string | readonly string[] | undefined,
-    });
-    if (matched.length === paths.length && !unmatched.some(({ rule }) => rule === 'targetModules'))
-      return { ...rules, target_modules: targets };
-  }
-  return { exclude_modules: null, layers_to_transform: null, layers_pattern: null, target_modules: [...paths].sort() };
-}
-
 /** `bias` and `modules_to_save` that account for everything replaced. */
 function fullParameters(
   adapter: Adapter,
   modules: readonly Module[],
-  given: Record<string, unknown>,
+  given: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   const adapted = new Set(modules.map(({ path }) => path));
-  const moduleOf = (path: string) => path.slice(0, path.lastIndexOf('.'));
-  const within = (path: string, entries: readonly string[]) => modulePaths([path]).some((m) => isSaved(m, entries));
-  const paths = [...adapter.replaced.keys()];
-  const listed = [...new Set((given.modules_to_save ?? []) as readonly string[])].filter((entry) =>
-    paths.some((path) => within(path, [entry])),
-  );
   const isOwnBias = (path: string) => path.endsWith('.bias') && adapted.has(moduleOf(path));
   const isOwnWeight = (path: string) => path.endsWith('.weight') && adapted.has(moduleOf(path)); // a resized embedding
-  const rest = paths.filter((path) => !within(path, listed) && !isOwnWeight(path));
+  const { listed, rest: unnamed } = savedModules([...adapter.replaced.keys()], given);
+  const rest = unnamed.filter((path) => !isOwnWeight(path));
   const all = given.bias === 'all';
   const only = rest.some(isOwnBias) || (typeof given.bias === 'string' && given.bias.endsWith('_only'));
   const unlisted = rest.filter((path) => !isOwnBias(path) && !(all && path.includes('bias')));

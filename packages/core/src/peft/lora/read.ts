@@ -1,100 +1,61 @@
-import { matchModules } from '../../adapter/match.js';
 import type { Term } from '../../delta/delta.js';
 import { denseTerm } from '../../delta/kinds/dense.js';
+import { doraTerm } from '../../delta/kinds/dora.js';
 import { lowRankTerm } from '../../delta/kinds/low-rank.js';
 import { Problems } from '../../errors.js';
-import { isFloat } from '../../tensor/dtype.js';
 import type { TensorRef } from '../../tensor/tensor.js';
+import { toCode } from '../common/config.js';
+import { sortTensors } from '../common/keys.js';
+import { checkTargets, isTransposed } from '../common/modules.js';
+import { readReplaced } from '../common/replaced.js';
 import type { BaseFacts, LayoutInput, LayoutOutput } from '../layout.js';
-import { type LoraFile, readLoraConfig, rulesOfFile, scaling, toCode } from './config.js';
-import { type FactorPart, readKey } from './keys.js';
-import { type Parameter, readReplaced } from './replaced.js';
+import { type LoraFile, loraFormat, readLoraConfig, scaling } from './config.js';
+import { type FactorPart, loraParts } from './keys.js';
+import { readTokens } from './tokens.js';
 
 type Factors = Partial<Record<FactorPart, TensorRef>>;
 
 /** Reads a LORA folder's configuration and tensors. See `Layout.read`. */
-export function readLora(input: LayoutInput): LayoutOutput {
+export async function readLora(input: LayoutInput): Promise<LayoutOutput> {
   const { subject, base } = input;
   const file = readLoraConfig(input);
-  const { modules, parameters } = sortTensors(input);
+  const { modules: all, parameters } = sortTensors(input, loraParts, (part, ref, name, { unsupported, invalid }) => {
+    if (ref.shape.length > 2)
+      unsupported.add(`"${name}" [${ref.shape}] belongs to a convolution, which has no LoRA here.`);
+    if (part === 'magnitude' && !file.use_dora)
+      invalid.add(`"${name}" is a magnitude of DoRA, but use_dora is not set.`);
+  });
+  const { modules, tables } = apart(all);
   const problems = new Problems();
   if (modules.size === 0) problems.add('it has no LoRA tensors.');
   checkTargets(file, modules, input, problems);
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
+  const put = ([path, term, extents]: Made) => {
+    shape.set(path, extents);
+    params.set(path, [...(params.get(path) ?? []), term]);
+  };
   const scaleOf = scaling(file);
-  for (const [module, factors] of modules) {
-    const made = readModule(module, factors, file, scaleOf(module), base, problems);
-    for (const [path, term, extents] of made ?? []) {
-      shape.set(path, extents);
-      params.set(path, [term]);
-    }
+  for (const [module, factors] of modules)
+    readModule(module, factors, file, scaleOf(module), base, problems)?.forEach(put);
+  for (const [module, { term, shape: extents }] of await readTokens(file, tables, input, problems)) {
+    if (modules.has(module)) problems.add(`"${module}" has factors and rows that are set.`);
+    put([`${module}.weight`, term, extents]);
   }
   const replaced = readReplaced(file, parameters, modules, input, problems);
   problems.throwIfAny('ADAPTER_INVALID', subject);
-  return { delta: { shape, params }, replaced, method: { name: 'lora', config: toCode(file) } };
+  return { delta: { shape, params }, replaced, method: { name: 'lora', config: toCode(file, loraFormat) } };
 }
 
-/** Tensors by what their names say. @throws PeftError CONFIG_UNSUPPORTED, ADAPTER_INVALID */
-function sortTensors({ tensors, subject }: LayoutInput) {
-  const unsupported = new Problems();
-  const invalid = new Problems();
+/** Modules with factors, and tables with rows. */
+function apart(all: ReadonlyMap<string, Factors>) {
   const modules = new Map<string, Factors>();
-  const parameters = new Map<string, Parameter>();
-  for (const [name, ref] of tensors) {
-    const key = readKey(name);
-    if (key.type === 'unsupported') unsupported.add(key.problem);
-    else if (key.type === 'invalid') invalid.add(key.problem);
-    else if (!isFloat(ref.dtype)) invalid.add(`the tensor "${name}" is ${ref.dtype}, not floating point.`);
-    else if (key.type === 'parameter') parameters.set(key.path, { ref, adapted: key.adapted });
-    else {
-      if (ref.shape.length > 2)
-        unsupported.add(`"${name}" [${ref.shape}] belongs to a convolution, which has no LoRA here.`);
-      if (key.part === 'magnitude') invalid.add(`"${name}" is a magnitude of DoRA, but use_dora is not set.`);
-      modules.set(key.module, { ...modules.get(key.module), [key.part]: ref });
-    }
+  const tables = new Map<string, TensorRef>();
+  for (const [module, { tokens, ...factors }] of all) {
+    if (tokens) tables.set(module, tokens);
+    if (Object.keys(factors).length > 0) modules.set(module, factors);
   }
-  unsupported.throwIfAny('CONFIG_UNSUPPORTED', subject);
-  invalid.throwIfAny('ADAPTER_INVALID', subject);
-  return { modules, parameters };
-}
-
-/** Whether configuration and file speak of the same modules. */
-function checkTargets(
-  file: LoraFile,
-  modules: ReadonlyMap<string, Factors>,
-  input: LayoutInput,
-  problems: Problems,
-): void {
-  const { base, warn, subject } = input;
-  const rules = rulesOfFile(file);
-  if (!rules) return; // PEFT takes the names from the architecture
-  const targets = new Map(base.targets?.map((target) => [target.path, target]));
-  const matrices = [...(base.parameters ?? [])].filter(
-    ([path, { shape }]) => path.endsWith('.weight') && shape.length >= 2,
-  );
-  const known = base.targets ? [...targets.keys()] : matrices.map(([path]) => path.slice(0, -'.weight'.length));
-  const everything = typeof rules.targetModules === 'string' && rules.targetModules.toLowerCase() === 'all-linear';
-  const linear = (path: string) => {
-    const target = targets.get(path);
-    return target ? (target.kind === 'linear' || target.kind === 'conv1d') && target.head !== true : modules.has(path);
-  };
-  const candidates = known.length > 0 && (!everything || base.targets) ? known : [...modules.keys()];
-  const { matched, unmatched } = matchModules(candidates, rules, linear);
-  const expected = new Set(matched);
-  for (const module of modules.keys())
-    if (!expected.has(module))
-      problems.add(
-        candidates.includes(module)
-          ? `it has tensors for "${module}", which its target_modules does not select.`
-          : `it has tensors for "${module}", which the base does not have.`,
-      );
-  for (const module of expected)
-    if (!modules.has(module)) problems.add(`its target_modules selects "${module}", but it has no tensors for it.`);
-  if (known.length === 0)
-    for (const { rule, entry } of unmatched)
-      if (rule === 'targetModules')
-        warn(`${subject}: target_modules has ${JSON.stringify(entry)}, for which there are no tensors.`);
+  return { modules, tables };
 }
 
 type Made = readonly [path: string, term: Term, shape: readonly number[]];
@@ -131,8 +92,16 @@ function readModule(
   const weight = base.parameters?.get(`${module}.weight`);
   if (weight && (weight.shape.length !== 2 || weight.shape[0] !== shape[0] || weight.shape[1] !== shape[1]))
     problems.add(`the factors of "${module}" change a [${shape}] matrix, the base has [${weight.shape}].`);
-  const made: Made[] = [[`${module}.weight`, lowRankTerm({ a, b }, { scale, transposed, embedding }), shape]];
-  const { bias } = factors;
+  const options = { scale, transposed, embedding };
+  const made: Made[] = [];
+  const { bias, magnitude } = factors;
+  if (file.use_dora) {
+    if (!magnitude) problems.add(`use_dora is set, but "${module}" has no magnitude.`);
+    else if (magnitude.shape.length !== 1 || magnitude.shape[0] !== own[0])
+      problems.add(`the magnitude of "${module}" is [${magnitude.shape}], needed is [${own[0]}].`);
+    else made.push([`${module}.weight`, doraTerm({ a, b, magnitude }, options), shape]);
+    if (file.lora_bias) problems.add('use_dora and lora_bias do not go together.');
+  } else made.push([`${module}.weight`, lowRankTerm({ a, b }, options), shape]);
   if (bias) {
     if (!file.lora_bias) problems.add(`"${module}" has a bias in B, but lora_bias is not set.`);
     if (bias.shape.length !== 1 || bias.shape[0] !== own[0])
@@ -140,18 +109,4 @@ function readModule(
     made.push([`${module}.bias`, denseTerm(bias, scale), [own[0]]]);
   } else if (file.lora_bias && !embedding) problems.add(`lora_bias is set, but "${module}" has no bias in B.`);
   return problems.list.length > before ? undefined : made;
-}
-
-/** Whether the weight lies as (in, out): what the base says; the file's `fan_in_fan_out` where the base is not known. */
-function isTransposed(
-  module: string,
-  [out, inside]: readonly [number, number],
-  file: LoraFile,
-  base: BaseFacts,
-): boolean {
-  const target = base.targets?.find(({ path }) => path === module);
-  if (target) return target.kind === 'conv1d';
-  const shape = base.parameters?.get(`${module}.weight`)?.shape;
-  if (shape && out !== inside) return shape[0] === inside && shape[1] === out;
-  return file.fan_in_fan_out === true;
 }

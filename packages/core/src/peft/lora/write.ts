@@ -1,67 +1,91 @@
 import type { Adapter, Term } from '../../delta/delta.js';
 import { scaleOf } from '../../delta/kinds/common.js';
-import { type Kinds, kindOf } from '../../delta/registry.js';
+import { dense } from '../../delta/kinds/dense.js';
+import { dora } from '../../delta/kinds/dora.js';
+import { lowRank } from '../../delta/kinds/low-rank.js';
+import { rows } from '../../delta/kinds/rows.js';
 import { PeftError, Problems } from '../../errors.js';
 import { toF32 } from '../../tensor/convert.js';
 import { f32, tensorRef } from '../../tensor/refs.js';
 import type { TensorRef } from '../../tensor/tensor.js';
-import type { PeftConfig } from '../layout.js';
+import { parameterKey, partKey } from '../common/keys.js';
+import type { LayoutFiles } from '../layout.js';
 import { describeLora, type Module } from './describe.js';
-import { factorKey, parameterKey } from './keys.js';
+import { type FactorPart, loraParts } from './keys.js';
+import { tokensOf } from './tokens.js';
 
 /** An adapter as a LORA folder. See `Layout.write`. */
-export async function writeLora(
-  adapter: Adapter,
-  { kinds }: { readonly kinds: Kinds },
-): Promise<{ config: PeftConfig; tensors: Map<string, TensorRef> }> {
-  const modules = await gather(adapter, kinds);
-  const config = describeLora(adapter, modules);
+export async function writeLora(adapter: Adapter): Promise<LayoutFiles> {
+  const { modules, tables } = await gather(adapter);
+  const isDora = modules.every(({ weight }) => weight.kind === dora.kind);
+  const tokens = new Map<string, readonly number[]>();
+  const shapes = new Map<string, readonly number[]>();
+  for (const [module, term] of tables) {
+    tokens.set(module, await tokensOf(term));
+    shapes.set(`${module}.weight`, adapter.delta.shape.get(`${module}.weight`)!);
+  }
+  const config = describeLora(adapter, { modules, tokens, dora: isDora });
   const tensors = new Map<string, TensorRef>();
+  const put = (module: string, part: FactorPart, ref: TensorRef) => tensors.set(partKey(module, loraParts[part]), ref);
   for (const { path, weight, bias, scale } of modules) {
     const [a, b] = weight.meta.embedding === true ? (['embeddingA', 'embeddingB'] as const) : (['a', 'b'] as const);
-    tensors.set(factorKey(path, a), weight.tensors.a!);
-    tensors.set(factorKey(path, b), weight.tensors.b!);
-    if (config.get('lora_bias') === true) tensors.set(factorKey(path, 'bias'), await biasInB(bias, scale, weight));
+    put(path, a, weight.tensors.a!);
+    put(path, b, weight.tensors.b!);
+    if (weight.tensors.magnitude) put(path, 'magnitude', weight.tensors.magnitude);
+    if (config.get('lora_bias') === true) put(path, 'bias', await biasInB(bias, scale, weight));
   }
+  for (const [module, term] of tables) put(module, 'tokens', term.tensors.values!);
   const adapted = new Set(modules.map(({ path }) => path));
   for (const [path, ref] of adapter.replaced)
     tensors.set(parameterKey(path, adapted.has(path.slice(0, path.lastIndexOf('.')))), ref);
-  return { config, tensors };
+  return { config, tensors, ...(shapes.size > 0 && { shapes }) };
 }
 
-/** One low-rank term a module, and at most one bias beside it. @throws PeftError DELTA_CONFLICT */
-async function gather(adapter: Adapter, kinds: Kinds): Promise<Module[]> {
+/** The one term of a parameter that the layout has a place for, or what is wrong. */
+async function oneTerm(leaf: string, terms: readonly Term[], shape: readonly number[]): Promise<Term | string> {
+  const known = leaf === 'weight' ? [lowRank, dora, rows] : leaf === 'bias' ? [dense] : [];
+  if (known.length === 0) return 'is neither a weight nor a bias';
+  const hint = shape.length === 2 ? ' (give a rank or an energy to write the best approximation)' : '';
+  const other = terms.find(({ kind }) => !known.some((own) => own.kind === kind));
+  if (other)
+    return `has an update of kind ${other.kind}; the layout holds ${known.map((own) => own.kind).join(', ')}${hint}`;
+  if (terms.length === 1) return terms[0]!;
+  const [first] = known;
+  if (terms.every(({ kind }) => kind === first!.kind)) return first!.add!(terms, shape);
+  return `has several updates (${terms.map(({ kind }) => kind).join(', ')}), of which the layout holds one`;
+}
+
+/** One term with factors a module, at most one bias beside it, and tables with rows. @throws PeftError DELTA_CONFLICT */
+async function gather({ delta }: Adapter): Promise<{ modules: Module[]; tables: ReadonlyMap<string, Term> }> {
   const problems = new Problems();
   const weights = new Map<string, Term>();
   const biases = new Map<string, Term>();
-  for (const [path, terms] of adapter.delta.params) {
+  const tables = new Map<string, Term>();
+  for (const [path, terms] of delta.params) {
     const dot = path.lastIndexOf('.');
     const [module, leaf] = [path.slice(0, dot), path.slice(dot + 1)];
-    const wanted = leaf === 'weight' ? 'low-rank' : leaf === 'bias' ? 'dense' : undefined;
-    const other = terms.find(({ kind }) => kind !== wanted);
-    if (wanted === undefined) problems.add(`"${path}" is neither a weight nor a bias.`);
-    else if (other)
-      problems.add(
-        `"${path}" has an update of kind ${other.kind}; the layout holds ${wanted} ones there${adapter.delta.shape.get(path)?.length === 2 ? ' (give a rank or an energy to write the best approximation)' : ''}.`,
-      );
-    else {
-      const kind = kindOf(terms[0]!, kinds);
-      const one = terms.length === 1 ? terms[0]! : await kind.add!(terms, adapter.delta.shape.get(path)!);
-      (leaf === 'weight' ? weights : biases).set(module, one);
-    }
+    const one = await oneTerm(leaf, terms, delta.shape.get(path)!);
+    if (typeof one === 'string') problems.add(`"${path}" ${one}.`);
+    else (leaf === 'bias' ? biases : one.kind === rows.kind ? tables : weights).set(module, one);
   }
   for (const [module] of biases) {
     const weight = weights.get(module);
     if (!weight) problems.add(`"${module}.bias" changes without the weight beside it.`);
   }
-  if (biases.size > 0 && [...weights.values()].some(({ meta }) => meta.embedding === true))
+  const all = [...weights.values()];
+  const doras = all.filter(({ kind }) => kind === dora.kind).length;
+  if (biases.size > 0 && all.some(({ meta }) => meta.embedding === true))
     problems.add('biases in B and embeddings do not go together in this layout.');
-  if (weights.size === 0) problems.add('it changes no weight.');
+  if (biases.size > 0 && doras > 0) problems.add('biases in B and DoRA do not go together in this layout.');
+  if (doras > 0 && doras < all.length)
+    problems.add(`DoRA is for all modules or none in this layout, and ${doras} of ${all.length} have it.`);
+  if (weights.size === 0) problems.add('it changes no weight by factors.');
   problems.throwIfAny('DELTA_CONFLICT', 'The LORA layout cannot hold this adapter');
-  return [...weights].map(([path, weight]) => {
+  const modules = [...weights].map(([path, weight]) => {
     const bias = biases.get(path);
     return { path, weight, ...(bias && { bias }), r: weight.tensors.a!.shape[0]!, scale: scaleOf(weight) };
   });
+  return { modules, tables };
 }
 
 /** The bias of B: what is added to the base's bias, without the module's scale. */

@@ -3,9 +3,9 @@ import type { Problems } from '../../errors.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import type { LayoutInput } from '../layout.js';
 import { automaticEmbeddings, automaticHeads } from '../names.js';
-import type { LoraFile } from './config.js';
+import type { SharedFile } from './config.js';
 
-/** A parameter stored in full; `adapted` when its module carries factors too. */
+/** A parameter stored in full; `adapted` when its module carries an adapter too. */
 export interface Parameter {
   readonly ref: TensorRef;
   readonly adapted: boolean;
@@ -13,7 +13,7 @@ export interface Parameter {
 
 /** Parameters in full, each with a reason to be there, and none missing. */
 export function readReplaced(
-  file: LoraFile,
+  file: SharedFile & { readonly bias?: string | null | undefined },
   parameters: ReadonlyMap<string, Parameter>,
   modules: ReadonlyMap<string, unknown>,
   { base, warn, subject }: LayoutInput,
@@ -30,7 +30,7 @@ export function readReplaced(
       leaf === 'weight' && (automaticEmbeddings.includes(module.slice(module.lastIndexOf('.') + 1)) || adapted);
     const own = base.parameters?.get(path);
     if (adapted && !modules.has(module))
-      problems.add(`"${path}" is stored as that of an adapted module, but "${module}" has no factors.`);
+      problems.add(`"${path}" is stored as that of an adapted module, but "${module}" has no adapter.`);
     else if (!inSaved(path) && !isBias && !isEmbedding)
       problems.add(`it has the tensor "${path}", which neither modules_to_save nor bias accounts for.`);
     else if (base.parameters && !own && !inSaved(path))
