@@ -97,7 +97,7 @@ async function byGradients(end: End): Promise<Changes> {
   return { changes, count };
 }
 
-/** SpIEL-MA: the entries with the largest products of SM3's row and column accumulators grow. */
+/** SpIEL-MA: the entries with the largest products of SM3's row and column accumulators grow, none of those dropped. */
 async function byMomentum(end: End): Promise<Changes> {
   const changes = new Map<string, Params<Tensor>>();
   let count = 0;
@@ -106,13 +106,11 @@ async function byMomentum(end: End): Promise<Changes> {
     const old = await readSite(end, target, ['weight', indicesOf('weight'), 'weight:row', 'weight:column']);
     const [row, column] = [floats(old['weight:row']), floats(old['weight:column'])];
     const columns = column.length;
-    const next = replaced(end, c, old, (stays, most) => {
-      const length = row.length * columns;
-      const taken = new Uint8Array(length);
-      for (const index of stays) taken[index] = 1;
-      const at = (i: number) => (taken[i] ? -1 : row[Math.trunc(i / columns)]! * column[i % columns]!);
-      return largest([{ length, at }], most)[0]!;
-    });
+    const length = row.length * columns;
+    const active = new Uint8Array(length);
+    for (const index of numbersOf(old[indicesOf('weight')]!)) active[index] = 1;
+    const at = (i: number) => (active[i] ? -1 : row[Math.trunc(i / columns)]! * column[i % columns]!);
+    const next = replaced(end, c, old, (_, most) => largest([{ length, at }], most)[0]!);
     if (!next) continue;
     count += freshIn(next);
     changes.set(target.path, moved(next, old));

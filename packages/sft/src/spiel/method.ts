@@ -6,7 +6,6 @@ import {
   type Params,
   type ShapedValue,
   type Target,
-  toF32,
 } from '@peftjs/core';
 import { budgetOf } from '../budget.js';
 import { indexTensor, indicesOf, patched, savedTerm, zeros } from '../coordinates.js';
@@ -34,7 +33,7 @@ export const spiel = /* @__PURE__ */ defineMethod({
   spec: 'v1',
   name: 'spiel',
   paper: 'https://arxiv.org/abs/2401.16405',
-  layout: 'SHIRA',
+  layout: 'PEFTJS',
   additive: true,
   kinds: ['linear', 'conv1d'],
   config: SpielConfig,
@@ -64,10 +63,7 @@ export const spiel = /* @__PURE__ */ defineMethod({
 
   toDelta: ({ p, target }) => ({ weight: savedTerm(p, 'weight', shapeOf(target)) }),
 
-  async fromDelta({ terms, target, c }) {
-    const { weight, [indicesOf('weight')]: indices } = await filled(terms.weight!, countOf(target, c));
-    return { weight: toF32(weight!), [indicesOf('weight')]: indices! };
-  },
+  fromDelta: ({ terms, target, c }) => filled(terms.weight!, countOf(target, c)),
 
   size: countOf,
 

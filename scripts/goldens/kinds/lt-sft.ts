@@ -1,0 +1,194 @@
+import {
+  type Adapter,
+  contentDigest,
+  defineMethod,
+  indexRef,
+  type NamedTensors,
+  type PhaseEnd,
+  type PhaseStart,
+  sparse as sparseKind,
+  sparseTerm,
+  sum,
+  type Tensor,
+  tensor,
+  tensorRef,
+} from '@peftjs/core';
+import { type SftSettings, sft } from '@peftjs/sft';
+import { type Base, feedsOf, openBase } from '../base.js';
+import type { CaseFolder, CaseRecord, RunContext, Tensors } from '../case.js';
+import { type Checks, createChecks } from '../checks.js';
+import type { TorchOptimizer } from '../optimizers.js';
+import { checkLogits, checkMerged, checkShira, checkSparse, lossOf, under } from '../sparse.js';
+import { checkIndices, trainCase } from '../training.js';
+
+interface SftRecord extends CaseRecord {
+  /** Missing where a case only composes. */
+  readonly config?: {
+    readonly maskable: readonly string[];
+    readonly heads: readonly string[];
+    readonly k_total: number;
+    readonly iterations: number;
+    readonly dense_steps: number;
+    readonly sparse_steps: number;
+    readonly l1_dense: number;
+    readonly l1_sparse: number;
+    readonly max_grad_norm: number;
+    readonly optimizer: TorchOptimizer;
+  };
+}
+
+const moduleOf = (path: string): string => path.slice(0, path.lastIndexOf('.'));
+const within = (inputs: Tensors, prefix: string): Map<string, Tensor> =>
+  new Map([...inputs].flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])));
+
+/** A change of phase as the method sees and answers it. */
+interface Turn {
+  readonly end: PhaseEnd<SftSettings>;
+  readonly start: PhaseStart;
+}
+
+/** The change of a parameter in the full phase that ends. */
+const changeOf = ({ end }: Turn, path: string): Tensor | undefined =>
+  end.sites.find(({ target }) => target.path === moduleOf(path))?.p.weight;
+
+/** Indices of a parameter that are trained from here on. */
+const chosenBy = ({ start }: Turn, path: string): number[] =>
+  Array.from((start.sites.get(moduleOf(path))?.frozen?.['weight.indices']?.data ?? []) as BigInt64Array, Number);
+
+/** What every full phase moves, and what is chosen of it. */
+function checkTurns(folder: CaseFolder, checks: Checks, turns: readonly Turn[], maskable: readonly string[]): void {
+  const selections = turns.filter(({ end }) => end.phase % 2 === 1);
+  const before = new Set<string>();
+  selections.forEach((turn, iteration) => {
+    for (const path of under(folder, `dense_delta_${iteration}/`))
+      checks.tensor(`dense_delta_${iteration}/${path}`, changeOf(turn, path));
+    for (const path of under(folder, `selected_${iteration}/`)) {
+      const fresh = chosenBy(turn, path).filter((index) => !before.has(`${path} ${index}`));
+      checkIndices(folder, checks, `selected_${iteration}/${path}`, fresh);
+    }
+    const isLast = iteration === selections.length - 1;
+    if (isLast) checks.tensor('moved/sorted_top', largestMoves(folder, turn, maskable, before));
+    for (const path of maskable) for (const index of chosenBy(turn, path)) before.add(`${path} ${index}`);
+  });
+}
+
+/** The largest changes of the last full phase among what was free to be chosen, in order. */
+function largestMoves({ expected }: CaseFolder, turn: Turn, maskable: readonly string[], taken: ReadonlySet<string>) {
+  const moves = maskable.flatMap((path) =>
+    Array.from(changeOf(turn, path)!.data as Float32Array, (change, i) =>
+      taken.has(`${path} ${i}`) ? 0 : Math.abs(change),
+    ),
+  );
+  const { length } = expected.get('moved/sorted_top')!.data;
+  const sorted = Float32Array.from(moves)
+    .sort()
+    .reverse()
+    .subarray(0, length);
+  return tensor('f32', [length], sorted);
+}
+
+/** Selection and sparse training, or the composition of two results. */
+export async function run(folder: CaseFolder, context: RunContext): Promise<void> {
+  const { config } = folder.record as SftRecord;
+  await (config ? trains(folder, config, context) : composes(folder, context));
+}
+
+async function trains(
+  folder: CaseFolder,
+  config: NonNullable<SftRecord['config']>,
+  { backend }: RunContext,
+): Promise<void> {
+  const { maskable, heads, iterations, dense_steps, sparse_steps, optimizer } = config;
+  const base = await openBase(folder);
+  const turns: Turn[] = [];
+  const watched = defineMethod({
+    ...sft.method,
+    async next(end) {
+      const start = await sft.method.next!(end);
+      turns.push({ end, start });
+      return start;
+    },
+  });
+  const method = watched({
+    targetModules: maskable.map(moduleOf),
+    modulesToSave: [...new Set(heads.map(moduleOf))],
+    count: config.k_total,
+    iterations,
+    fullShare: dense_steps / (dense_steps + sparse_steps),
+    fullL1: config.l1_dense,
+    sparseL1: config.l1_sparse,
+    biases: false,
+  });
+  const feeds = { dense: within(folder.inputs, 'dense/'), sparse: within(folder.inputs, 'sparse/') };
+  const [dense, sparse] = [feedsOf(base, feeds.dense), feedsOf(base, feeds.sparse)];
+  const each = dense_steps + sparse_steps;
+  const { losses, adapter } = await trainCase(base, {
+    method,
+    backend,
+    batches: (t) => (t % each < dense_steps ? dense : sparse),
+    steps: iterations * each,
+    lr: optimizer.lr,
+    schedule: 'linear',
+    maxGradNorm: config.max_grad_norm,
+    optimizer: { ...optimizer, type: 'AdamW' },
+  });
+
+  const checks = createChecks(folder);
+  const scene = { base, feeds: sparse, mask: feeds.sparse.get('attention_mask'), backend };
+  await checkLogits(folder, checks, 'logits/base', { ...scene, adapters: [] });
+  checkTurns(folder, checks, turns, maskable);
+  const all = [...losses, await lossOf(base, adapter, sparse, backend)];
+  checks.tensor('loss/steps', tensor('f32', [all.length], Float32Array.from(all)));
+  await checkSparse(folder, checks, 'delta/', adapter);
+  for (const path of under(folder, 'head/')) checks.tensor(`head/${path}`, await adapter.replaced.get(path)?.read());
+  await checkMerged(folder, checks, base, [adapter]);
+  await checkLogits(folder, checks, 'logits/end', { ...scene, adapters: [adapter] });
+  await checkShira(folder, checks, scene, adapter);
+  checks.done();
+}
+
+/** The differences that a case gives as an adapter. */
+async function given({ model: { parameters } }: Base, tensors: NamedTensors) {
+  const delta: Adapter['delta'] = {
+    shape: new Map([...parameters].map(([path, { shape }]) => [path, shape])),
+    params: new Map(
+      [...parameters].flatMap(([path, { shape }]) => {
+        const values = tensors.get(`${path}.values`);
+        if (!values || values.data.length === 0) return [];
+        const indices = tensors.get(`${path}.indices`)!.data as Int32Array;
+        const size = shape.reduce((product, extent) => product * extent, 1);
+        return [[path, [sparseTerm({ indices: indexRef(indices, size), values: tensorRef(values) })]]];
+      }),
+    ),
+  };
+  const replaced = new Map();
+  return { delta, replaced, digest: await contentDigest({ delta, replaced }) } satisfies Adapter;
+}
+
+async function composes(folder: CaseFolder, { backend }: RunContext): Promise<void> {
+  const base = await openBase(folder);
+  const checks = createChecks(folder);
+  const feeds = feedsOf(base, folder.inputs);
+  const scene = { base, feeds, mask: folder.inputs.get('attention_mask'), backend };
+  const a = await given(base, within(folder.inputs, 'a/'));
+  const b = await given(base, within(folder.inputs, 'b/'));
+  const both = sum(a, b);
+  const combinations = { base: [], a: [a], b: [b], a_plus_b: [both] };
+  for (const [name, adapters] of Object.entries(combinations))
+    await checkLogits(folder, checks, `logits/${name}`, { ...scene, adapters });
+  await checkMerged(folder, checks, base, [both]);
+  checks.leave((name) => name.startsWith('a_plus_b/'));
+  checks.done();
+  await checkSums(folder, both);
+}
+
+/** The sum of the terms as one term of each parameter. */
+async function checkSums(folder: CaseFolder, { delta }: Adapter): Promise<void> {
+  const checks = createChecks(folder, { relToMax: 1e-7 }); // one addition, rounded once here and there
+  checks.leave((name) => !name.startsWith('a_plus_b/'));
+  const params = new Map();
+  for (const [path, terms] of delta.params) params.set(path, [await sparseKind.add!(terms, delta.shape.get(path)!)]);
+  const summed: Adapter = { delta: { ...delta, params }, replaced: new Map(), digest: '' };
+  await checkSparse(folder, checks, 'a_plus_b/', summed);
+  checks.done();
+}
