@@ -11,7 +11,7 @@ const word = new Uint32Array(float.buffer);
 /** Bits of a float32, which are in the order of the numbers where none is negative; -1 for what must not be chosen. */
 function key(score: number): number {
   if (score < 0) return -1;
-  float[0] = score;
+  float[0] = score + 0; // -0 is 0
   return word[0]!;
 }
 
