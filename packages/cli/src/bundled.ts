@@ -3,6 +3,7 @@ import type { Plugin } from '@peftjs/core';
 /** Packages that this one depends on, with what they bring; loaded when a command needs them. */
 export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] = [
   () => import('@peftjs/lora'),
+  () => import('@peftjs/sft'),
   () => import('@peftjs/compeft'),
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),
