@@ -143,7 +143,7 @@ describe('sft', () => {
     [{ count: 1000 }, 'count is 1000, and the targets have'],
     [{ density: 0.001 }, 'at least 1 are needed'],
     [{ count: 2, iterations: 3 }, 'at least 3 are needed'],
-    [{ dropout: 0.1 }, 'dropout has no effect'],
+    [{ dropout: 0.1 }, 'dropout has no place'],
     [{ density: 2 }, 'density'],
     [{ fullShare: 1 }, 'fullShare'],
   ])('refuses %j', async (options, named) => {

@@ -228,7 +228,7 @@ describe('spiel', () => {
     [{ density: 0.001 }, 'at least 1 are needed'],
     [{ accumulateFor: 20 }, 'must be less than reselectEvery'],
     [{ criterion: 'rigl' }, 'criterion'],
-    [{ dropout: 0.1 }, 'dropout has no effect'],
+    [{ dropout: 0.1 }, 'dropout has no place'],
   ])('refuses %j', async (options, named) => {
     const error = await (async () => run(options as SpielOptions).result())().catch((e) => e);
     expect(isPeftError(error) && error.code).toBe('CONFIG_INVALID');

@@ -57,7 +57,7 @@ export function bindMethod<Schema extends z.ZodType>(bound: Bound<Schema>, model
 
   const problems = new Problems();
   if (shared.dropout > 0 && !(method.delta || method.apply || method.rewrite))
-    problems.add('dropout has no effect, because it changes weights and not what enters the modules: leave it out.');
+    problems.add('dropout has no place: this method changes weights and has no branch of its own.');
   for (const { target, c } of sites) {
     if (!method.kinds.includes(target.kind))
       problems.add(

@@ -14,6 +14,7 @@ export {
 } from './config.js';
 export * from './define-method.js';
 export * from './dynamics.js';
+export type { DropoutInput } from './entering.js';
 export { type MatchReport, matchModules, matchTargets, type TargetRules, type Unmatched } from './match.js';
 export * from './method.js';
 export { nearNames } from './near.js';
@@ -21,3 +22,4 @@ export * from './onnx/index.js';
 export { type PythonRegex, pythonRegex } from './python-regex.js';
 export * from './start.js';
 export * from './target.js';
+export type { Trainable } from './trainables.js';

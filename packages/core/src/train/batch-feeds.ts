@@ -1,4 +1,4 @@
-import type { DropoutInput } from '../adapter/attach-method.js';
+import type { DropoutInput } from '../adapter/entering.js';
 import type { Feeds } from '../backend/backend.js';
 import { PeftError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -1,4 +1,4 @@
-import type { DropoutInput } from '../adapter/attach-method.js';
+import type { DropoutInput } from '../adapter/entering.js';
 import { philox } from '../tensor/philox.js';
 import { createRandom } from '../tensor/random.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -1,4 +1,4 @@
-import type { Trainable } from '../adapter/attach-method.js';
+import type { Trainable } from '../adapter/trainables.js';
 import { createGraph } from '../graph/graph.js';
 import { createOps } from '../graph/ops.js';
 import { elementCount } from '../tensor/dtype.js';

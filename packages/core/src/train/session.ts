@@ -1,5 +1,5 @@
 import { attachMethod, expandAll } from '../adapter/attach-method.js';
-import { type Start, tensorName, toAdapter } from '../adapter/start.js';
+import { type Start, toAdapter } from '../adapter/start.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { createRandom } from '../tensor/random.js';
@@ -47,7 +47,7 @@ export interface SessionParts<E extends Example> {
 export function createSession<E extends Example>(parts: SessionParts<E>, from: SessionState): Session {
   const { model, prepared, options: o, runtime } = parts;
   const { task } = model;
-  const { plan, order, spans, schedules, total, identity } = prepared;
+  const { plan, order, spans, schedules, identity } = prepared;
   const { method } = plan;
   const { updatesPerEpoch } = order;
   let { progress } = from;

@@ -1,4 +1,4 @@
-import type { Trainable } from '../adapter/attach-method.js';
+import type { Trainable } from '../adapter/trainables.js';
 import { gradients } from '../autodiff/gradients.js';
 import { createGraph, type Graph, type ShapedValue } from '../graph/graph.js';
 import { createOps, type Ops } from '../graph/ops.js';

@@ -1,4 +1,4 @@
-import type { Trainable } from '../adapter/attach-method.js';
+import type { Trainable } from '../adapter/trainables.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { Tensor } from '../tensor/tensor.js';

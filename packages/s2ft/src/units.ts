@@ -1,0 +1,44 @@
+import type { Target } from '@peftjs/core';
+
+/**
+ * How a module takes part in its coupled structure (Yang et al. 2024, section 3.2): channel j of a feed-forward block is
+ * row j of up and gate and column j of down; head h is rows of query, key and value and columns of output.
+ */
+export interface Units {
+  /** Axis of ΔW (out, in) along which units lie: 0 rows, 1 columns. */
+  readonly axis: 0 | 1;
+  readonly count: number;
+  /** Rows or columns of one unit: 1 for channels, the size of a head for heads. */
+  readonly width: number;
+}
+
+const heads = (target: Target, count: number | undefined, axis: 0 | 1): Units | undefined => {
+  const extent = axis === 0 ? target.out : target.in;
+  // From the tensors: a head's size is not width / heads where a model says so.
+  return count === undefined ? undefined : { axis, count, width: extent / count };
+};
+
+/** The units of a target; undefined where its role has none that can be cut out. */
+export function unitsOf(target: Target): Units | undefined {
+  switch (target.role) {
+    case 'up':
+    case 'gate':
+      return { axis: 0, count: target.out, width: 1 };
+    case 'down':
+      return { axis: 1, count: target.in, width: 1 };
+    case 'query':
+      return heads(target, target.heads, 0);
+    case 'key':
+    case 'value':
+      // With grouped queries a key or value head stands for its whole group.
+      return heads(target, target.kvHeads ?? target.heads, 0);
+    case 'output':
+      return heads(target, target.heads, 1);
+    default:
+      return undefined;
+  }
+}
+
+/** Rows or columns of chosen units, ascending. */
+export const spread = (chosen: readonly number[], { width }: Units): number[] =>
+  [...chosen].sort((a, b) => a - b).flatMap((unit) => Array.from({ length: width }, (_, i) => unit * width + i));
