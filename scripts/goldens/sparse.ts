@@ -11,13 +11,17 @@ import {
 import { compare } from '@peftjs/testkit';
 import { logitsOf, mergedParameter } from './adapted.js';
 import { type Base, masked } from './base.js';
-import type { CaseFolder } from './case.js';
+import type { CaseFolder, Tensors } from './case.js';
 import type { Checks } from './checks.js';
 import { checkIndices, outputOf } from './training.js';
 
 type Feeds = Readonly<Record<string, Tensor>>;
 
-/** The expected tensors under a prefix, without it. */
+/** The tensors under a prefix, without it. */
+export const within = (tensors: Tensors, prefix: string): Map<string, Tensor> =>
+  new Map([...tensors].flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])));
+
+/** The names of the expected tensors under a prefix, without it. */
 export const under = ({ expected }: CaseFolder, prefix: string): string[] =>
   [...expected.keys()].flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
 
@@ -60,10 +64,7 @@ export async function checkLogits(
   name: string,
   { base, adapters, feeds, mask, backend }: LogitsOf,
 ): Promise<void> {
-  checks.tensor(
-    name,
-    masked(await logitsOf(base, adapters, feeds, backend), folder.expected.get(name)!, mask),
-  );
+  checks.tensor(name, masked(await logitsOf(base, adapters, feeds, backend), folder.expected.get(name)!, mask));
 }
 
 export interface LogitsOf {

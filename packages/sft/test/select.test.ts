@@ -9,7 +9,9 @@ function sorted(sources: readonly ArrayLike<number>[], k: number): number[][] {
   const all = sources.flatMap((values, source) =>
     Array.from(values, (value, i) => ({ value: Math.fround(value), source, i })),
   );
-  const order = all.filter(({ value }) => value >= 0).sort((a, b) => b.value - a.value || a.source - b.source || a.i - b.i);
+  const order = all
+    .filter(({ value }) => value >= 0)
+    .sort((a, b) => b.value - a.value || a.source - b.source || a.i - b.i);
   const chosen = order.slice(0, k);
   return sources.map((_, source) =>
     chosen
@@ -23,7 +25,9 @@ describe('largest', () => {
   const rng = createRandom(7);
   const normal = [300, 1, 77].map((n, i) => (rng.fork(i).normal([n]).data as Float32Array).map(Math.abs));
   // Few different values, so that most cuts go through ties.
-  const tied = [40, 60].map((n, i) => (rng.fork('tied', i).normal([n]).data as Float32Array).map((x) => Math.round(x + 2)));
+  const tied = [40, 60].map((n, i) =>
+    (rng.fork('tied', i).normal([n]).data as Float32Array).map((x) => Math.round(x + 2)),
+  );
 
   it.each([0, 1, 2, 50, 100, 377, 378, 379])('finds the %i largest over all sources as sorting does', (k) => {
     expect(largest(normal.map(scores), k)).toEqual(sorted(normal, k));

@@ -1,14 +1,20 @@
+import { join } from 'node:path';
 import {
   type Adapter,
+  attachDelta,
+  attachMethod,
   bindMethod,
   defineMethod,
   isPeftError,
+  type ModelGraph,
   type PhaseStart,
   type Tensor,
   type TrainOptions,
+  toAdapter,
   train,
 } from '@peftjs/core';
-import { referenceBackend, tinyModel, tinyRows } from '@peftjs/testkit';
+import { causalLm, loadModel } from '@peftjs/models';
+import { compare, goldensPath, referenceBackend, tensorOf, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import plugin, { type SftOptions, sft } from '../src/index.js';
 
@@ -28,7 +34,8 @@ async function entries({ delta }: Adapter) {
   return all;
 }
 
-const count = (all: Map<string, { indices: number[] }>) => [...all.values()].reduce((n, { indices }) => n + indices.length, 0);
+const count = (all: Map<string, { indices: number[] }>) =>
+  [...all.values()].reduce((n, { indices }) => n + indices.length, 0);
 
 /** The method with what its phases begin at. */
 function watched(options: SftOptions & { targetModules: string[]; modulesToSave?: string[] }) {
@@ -126,7 +133,9 @@ describe('sft', () => {
 
   it('is pulled towards the base by the L1 term, which is reported beside the loss', async () => {
     const size = async (options: SftOptions) => {
-      const found = await entries(await run(sft({ targetModules: modules, count: 40, ...options }), { steps: 20 }).result());
+      const found = await entries(
+        await run(sft({ targetModules: modules, count: 40, ...options }), { steps: 20 }).result(),
+      );
       return [...found.values()].flatMap(({ values }) => values).reduce((sum, x) => sum + Math.abs(x), 0);
     };
     expect(await size({ sparseL1: 50 })).toBeLessThan(0.5 * (await size({})));
@@ -158,5 +167,46 @@ describe('sft', () => {
     const start = await run(sft({ targetModules: modules, count: 5 })).result();
     const on = run(sft({ targetModules: modules, count: 5 }), { start });
     await expect(on.result()).rejects.toMatchObject({ code: 'CONFIG_UNSUPPORTED' });
+  });
+
+  const goldens = goldensPath();
+  it.skipIf(!goldens)('changes a tied table for the head too, in training as in use', async () => {
+    const base = await loadModel(join(goldens!, 'methods/models/tiny-gpt2'), { task: causalLm() });
+    const { targets, parameters } = base;
+    const plan = bindMethod(sft({ targetModules: ['wte'] }), { targets, parameters });
+    const change = tensorOf('f32', [128, 32], { from: -0.3, to: 0.3 }, 'change');
+    const start = { train: new Map([['transformer.wte:weight', change]]), frozen: new Map(), held: new Map() };
+    const indices = {
+      dtype: 'i64',
+      shape: [4096],
+      data: BigInt64Array.from({ length: 4096 }, (_, i) => BigInt(i)),
+    } as const;
+    const sparse = {
+      train: new Map([['transformer.wte:weight', { ...change, shape: [4096] }]]),
+      frozen: new Map([['transformer.wte:weight.indices', indices]]),
+      held: new Map(),
+    };
+    const ids: Tensor = { dtype: 'i64', shape: [1, 3], data: BigInt64Array.of(5n, 17n, 9n) };
+    const positions: Tensor = { ...ids, data: BigInt64Array.of(0n, 1n, 2n) };
+    const feeds: Record<string, Tensor> = {
+      input_ids: ids,
+      position_ids: positions,
+      attention_mask: { ...ids, data: BigInt64Array.of(1n, 1n, 1n) },
+      read: positions,
+      'transformer.wte:weight': change,
+    };
+    const logits = async ({ graph, outputs }: ModelGraph) => {
+      const program = await referenceBackend().compile(graph, { outputs: [outputs.logits!.name] });
+      const given = graph.inputs.map(({ name }) => [name, feeds[name]!] as const);
+      const result = await program.run(Object.fromEntries(given));
+      await program.dispose();
+      return result[outputs.logits!.name]!;
+    };
+    const trained = await logits(attachMethod(base.graph('predict'), plan, start, { training: false }).model);
+    const adapter = await toAdapter(plan, sparse, { parameters });
+    const used = await logits(await attachDelta(base.graph('predict'), adapter, { parameters }));
+    const { close, message } = compare(used, trained, { relToMax: 5e-6 }); // products are added in another order
+    expect(close, message).toBe(true);
+    expect(compare(trained, await logits(base.graph('predict')), { relToMax: 0.1 }).close).toBe(false);
   });
 });

@@ -119,7 +119,13 @@ async function updates(
 describe('optimizers', () => {
   it('AdamW corrects every number by its own age, and decays after the step', async () => {
     const state = { m: f32([2], [0.1, 0.1]), v: f32([2], [0.04, 0.04]), age: f32([2], [1, 1000]) };
-    const of = await updates(adamwByAge({ betas: [0.9, 0.999], eps: 1e-6 }), {}, state, f32([2], [1, 1]), f32([2], [2, 2]));
+    const of = await updates(
+      adamwByAge({ betas: [0.9, 0.999], eps: 1e-6 }),
+      {},
+      state,
+      f32([2], [1, 1]),
+      f32([2], [2, 2]),
+    );
     const [m, v] = [0.9 * 0.1 + 0.1 * 2, 0.999 * 0.04 + 0.001 * 4];
     const want = [1, 1000].map((age) => {
       const step = (0.1 * m * Math.sqrt(1 - 0.999 ** age)) / ((Math.sqrt(v) + 1e-6) * (1 - 0.9 ** age));
@@ -192,7 +198,8 @@ describe('spiel', () => {
     const options: SpielOptions = { count: 40, criterion, reselectEvery: 4, accumulateFor: 2, replace: 0.9 };
     const notes: string[] = [];
     const training = run(options);
-    for await (const event of training) if (event.type === 'step' && event.note) notes.push(`${event.step}: ${event.note}`);
+    for await (const event of training)
+      if (event.type === 'step' && event.note) notes.push(`${event.step}: ${event.note}`);
     expect(notes.map((note) => note.split(':')[0])).toEqual(['2', '6']);
     expect(notes[0]).toMatch(/^2: \d+ coordinates were replaced$/);
     const moving = await indicesOf(await training.result());

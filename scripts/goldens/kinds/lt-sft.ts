@@ -1,24 +1,11 @@
-import {
-  type Adapter,
-  contentDigest,
-  defineMethod,
-  indexRef,
-  type NamedTensors,
-  type PhaseEnd,
-  type PhaseStart,
-  sparse as sparseKind,
-  sparseTerm,
-  sum,
-  type Tensor,
-  tensor,
-  tensorRef,
-} from '@peftjs/core';
+import { defineMethod, type PhaseEnd, type PhaseStart, type Tensor, tensor } from '@peftjs/core';
 import { type SftSettings, sft } from '@peftjs/sft';
-import { type Base, feedsOf, openBase } from '../base.js';
-import type { CaseFolder, CaseRecord, RunContext, Tensors } from '../case.js';
+import { feedsOf, openBase } from '../base.js';
+import type { CaseFolder, CaseRecord, RunContext } from '../case.js';
 import { type Checks, createChecks } from '../checks.js';
 import type { TorchOptimizer } from '../optimizers.js';
-import { checkLogits, checkMerged, checkShira, checkSparse, lossOf, under } from '../sparse.js';
+import { checkLogits, checkMerged, checkShira, checkSparse, lossOf, under, within } from '../sparse.js';
+import { composes } from '../sparse-sums.js';
 import { checkIndices, trainCase } from '../training.js';
 
 interface SftRecord extends CaseRecord {
@@ -38,9 +25,6 @@ interface SftRecord extends CaseRecord {
 }
 
 const moduleOf = (path: string): string => path.slice(0, path.lastIndexOf('.'));
-const within = (inputs: Tensors, prefix: string): Map<string, Tensor> =>
-  new Map([...inputs].flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])));
-
 /** A change of phase as the method sees and answers it. */
 interface Turn {
   readonly end: PhaseEnd<SftSettings>;
@@ -80,10 +64,7 @@ function largestMoves({ expected }: CaseFolder, turn: Turn, maskable: readonly s
     ),
   );
   const { length } = expected.get('moved/sorted_top')!.data;
-  const sorted = Float32Array.from(moves)
-    .sort()
-    .reverse()
-    .subarray(0, length);
+  const sorted = Float32Array.from(moves).sort().reverse().subarray(0, length);
   return tensor('f32', [length], sorted);
 }
 
@@ -144,51 +125,5 @@ async function trains(
   await checkMerged(folder, checks, base, [adapter]);
   await checkLogits(folder, checks, 'logits/end', { ...scene, adapters: [adapter] });
   await checkShira(folder, checks, scene, adapter);
-  checks.done();
-}
-
-/** The differences that a case gives as an adapter. */
-async function given({ model: { parameters } }: Base, tensors: NamedTensors) {
-  const delta: Adapter['delta'] = {
-    shape: new Map([...parameters].map(([path, { shape }]) => [path, shape])),
-    params: new Map(
-      [...parameters].flatMap(([path, { shape }]) => {
-        const values = tensors.get(`${path}.values`);
-        if (!values || values.data.length === 0) return [];
-        const indices = tensors.get(`${path}.indices`)!.data as Int32Array;
-        const size = shape.reduce((product, extent) => product * extent, 1);
-        return [[path, [sparseTerm({ indices: indexRef(indices, size), values: tensorRef(values) })]]];
-      }),
-    ),
-  };
-  const replaced = new Map();
-  return { delta, replaced, digest: await contentDigest({ delta, replaced }) } satisfies Adapter;
-}
-
-async function composes(folder: CaseFolder, { backend }: RunContext): Promise<void> {
-  const base = await openBase(folder);
-  const checks = createChecks(folder);
-  const feeds = feedsOf(base, folder.inputs);
-  const scene = { base, feeds, mask: folder.inputs.get('attention_mask'), backend };
-  const a = await given(base, within(folder.inputs, 'a/'));
-  const b = await given(base, within(folder.inputs, 'b/'));
-  const both = sum(a, b);
-  const combinations = { base: [], a: [a], b: [b], a_plus_b: [both] };
-  for (const [name, adapters] of Object.entries(combinations))
-    await checkLogits(folder, checks, `logits/${name}`, { ...scene, adapters });
-  await checkMerged(folder, checks, base, [both]);
-  checks.leave((name) => name.startsWith('a_plus_b/'));
-  checks.done();
-  await checkSums(folder, both);
-}
-
-/** The sum of the terms as one term of each parameter. */
-async function checkSums(folder: CaseFolder, { delta }: Adapter): Promise<void> {
-  const checks = createChecks(folder, { relToMax: 1e-7 }); // one addition, rounded once here and there
-  checks.leave((name) => !name.startsWith('a_plus_b/'));
-  const params = new Map();
-  for (const [path, terms] of delta.params) params.set(path, [await sparseKind.add!(terms, delta.shape.get(path)!)]);
-  const summed: Adapter = { delta: { ...delta, params }, replaced: new Map(), digest: '' };
-  await checkSparse(folder, checks, 'a_plus_b/', summed);
   checks.done();
 }

@@ -11,9 +11,9 @@ import {
 } from '@peftjs/core';
 import { type SpielOptions, type SpielSettings, spiel } from '@peftjs/sft';
 import { type Base, feedsOf, only, openBase } from '../base.js';
-import type { CaseFolder, CaseRecord, RunContext, Tensors } from '../case.js';
+import type { CaseFolder, CaseRecord, RunContext } from '../case.js';
 import { type Checks, createChecks } from '../checks.js';
-import { checkLogits, checkMerged, checkShira, checkSparse, under } from '../sparse.js';
+import { checkLogits, checkMerged, checkShira, checkSparse, under, within } from '../sparse.js';
 import { checkIndices, trainCase } from '../training.js';
 
 interface SpielRecord extends CaseRecord {
@@ -30,13 +30,13 @@ interface SpielRecord extends CaseRecord {
     readonly lr: number;
     readonly weight_decay: number;
   };
-  readonly reselections: readonly { readonly after_step: number; readonly replaced: Readonly<Record<string, number>> }[];
+  readonly reselections: readonly {
+    readonly after_step: number;
+    readonly replaced: Readonly<Record<string, number>>;
+  }[];
 }
 
 const batches = 4;
-
-const within = (inputs: Tensors, prefix: string): Map<string, Tensor> =>
-  new Map([...inputs].flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])));
 
 /** The method, beginning at the coordinates of the case and telling what it does. */
 function watched({ inputs }: CaseFolder, heard: (step: number, now: NamedTensors) => void) {

@@ -6,12 +6,9 @@ const weight = z.number().nonnegative().default(0);
 /** What LT-SFT lets you choose. Target modules and modules to save come with every method. */
 export const SftConfig = z.strictObject({
   ...budgetKeys,
-  iterations: z
-    .number()
-    .int()
-    .positive()
-    .default(1)
-    .meta({ description: 'How often it trains in full, selects and trains again; each selects its part of the budget.' }),
+  iterations: z.number().int().positive().default(1).meta({
+    description: 'How often it trains in full, selects and trains again; each selects its part of the budget.',
+  }),
   fullShare: z
     .number()
     .gt(0)

@@ -3,10 +3,10 @@ import {
   f32,
   type Initial,
   type NamedTensors,
+  PeftError,
   type Phase,
   type PhaseEnd,
   type PhaseStart,
-  PeftError,
   type Tensor,
   tensorName,
 } from '@peftjs/core';

@@ -10,7 +10,12 @@ export const SpielConfig = z
     criterion: z.enum(['ag', 'ma']).default('ag').meta({
       description: 'How new coordinates are judged: ag by accumulated gradients, ma by the momentum of SM3.',
     }),
-    reselectEvery: z.number().int().min(2).default(20).meta({ description: 'Updates from one reselection to the next.' }),
+    reselectEvery: z
+      .number()
+      .int()
+      .min(2)
+      .default(20)
+      .meta({ description: 'Updates from one reselection to the next.' }),
     accumulateFor: z
       .number()
       .int()

@@ -1,6 +1,4 @@
 import {
-  elementCount,
-  f32,
   type NamedTensors,
   type Params,
   type StepEdit,
@@ -9,21 +7,14 @@ import {
   type Tensor,
   tensorName,
 } from '@peftjs/core';
-import { indexTensor, indicesOf, numbersOf, zeros } from '../coordinates.js';
+import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
 import { largest } from '../select.js';
 import type { SpielSettings } from './config.js';
+import { floats, gather, gathered, vector } from './gather.js';
 import { carriedOver, type Reselected, reselect } from './reselect.js';
-import { gathers, opens, replacedShare, reselects, samplesOf } from './windows.js';
+import { gathers, replacedShare, reselects, samplesOf } from './windows.js';
 
 type End = StepEnd<SpielSettings>;
-
-/** Letters of what is kept of a target while gradients of candidates are gathered. */
-export const gathered = { candidates: 'candidates', sum: 'candidates.sum', squares: 'candidates.squares' } as const;
-/** Letters of what is observed: the places of the largest gradients, and gradients there and at the candidates. */
-export const seen = { top: 'top', topGradients: 'top.gradients', gradients: 'candidates.gradients' } as const;
-
-const floats = (tensor: Tensor | undefined): Float32Array => tensor!.data as Float32Array;
-const vector = (data: Float32Array): Tensor => f32([data.length], data);
 
 /** Tensors of one target by letter; the optimizer's state by the letter after that of the values. */
 async function readSite({ read }: End, { path }: Target, letters: readonly string[]): Promise<Params<Tensor>> {
@@ -41,20 +32,6 @@ function replaced(
   const values = floats(p.weight);
   const count = Math.trunc(values.length * replacedShare(clock, c));
   return count === 0 ? undefined : reselect({ indices: numbersOf(p[indicesOf('weight')]!), values }, count, grow);
-}
-
-/** What has been gathered of a target's candidates after this update. */
-function gather(end: End, c: SpielSettings, path: string, p: Params<Tensor>): Params<Tensor> {
-  const of = (letter: string) => end.observed.get(tensorName(path, letter))!;
-  const isFirst = opens(end.clock, c);
-  const g = floats(of(isFirst ? seen.topGradients : seen.gradients));
-  const start = isFirst ? new Float32Array(g.length) : undefined;
-  const [sum, squares] = [start ?? floats(p[gathered.sum]), start ?? floats(p[gathered.squares])];
-  return {
-    [gathered.candidates]: isFirst ? of(seen.top) : p[gathered.candidates]!,
-    [gathered.sum]: vector(sum.map((x, k) => x + g[k]!)),
-    [gathered.squares]: vector(squares.map((x, k) => x + g[k]! ** 2)),
-  };
 }
 
 /**
@@ -143,10 +120,3 @@ export async function grown(end: End): Promise<StepEdit | undefined> {
   );
   return { set, ...(count > 0 && { note: `${count} coordinates were replaced` }) };
 }
-
-/** What is gathered before anything is. */
-export const nothingGathered = (indices: Tensor): Params<Tensor> => ({
-  [gathered.candidates]: indices,
-  [gathered.sum]: zeros(elementCount(indices.shape)),
-  [gathered.squares]: zeros(elementCount(indices.shape)),
-});

@@ -12,7 +12,8 @@ import { indexTensor, indicesOf, patched, savedTerm, zeros } from '../coordinate
 import { adamwByAge } from './adamw-by-age.js';
 import { SpielConfig, type SpielSettings } from './config.js';
 import { distinct } from './draw.js';
-import { grown, nothingGathered, seen } from './growth.js';
+import { gathered, nothingGathered, seen } from './gather.js';
+import { grown } from './growth.js';
 import { filled } from './resume.js';
 import { sm3 } from './sm3.js';
 import { gathers } from './windows.js';
@@ -58,8 +59,7 @@ export const spiel = /* @__PURE__ */ defineMethod({
     };
   },
 
-  weight: ({ W, name, p }, ops) =>
-    name === 'weight' ? patched(W, p[indicesOf(name)]!, p[name]!, ops) : W,
+  weight: ({ W, name, p }, ops) => (name === 'weight' ? patched(W, p[indicesOf(name)]!, p[name]!, ops) : W),
 
   toDelta: ({ p, target }) => ({ weight: savedTerm(p, 'weight', shapeOf(target)) }),
 
@@ -68,7 +68,7 @@ export const spiel = /* @__PURE__ */ defineMethod({
   size: countOf,
 
   rule({ target, name }, c) {
-    if (name !== 'weight' || target.kind === 'vector') return {};
+    if (name !== 'weight' || target.kind === 'vector') return {}; // a parameter trained in full
     const [rows, columns] = shapeOf(target);
     if (c.criterion === 'ma')
       return { optimizer: sm3({ rows, columns, indices: indicesOf(name), eps: c.eps ?? 1e-8 }) };
@@ -96,6 +96,6 @@ function observed(p: GraphSite<SpielSettings>['p'], dW: ShapedValue, ops: Ops): 
   return {
     [seen.top]: top!,
     [seen.topGradients]: ops.gather(flat, top!),
-    [seen.gradients]: ops.gather(flat, p.candidates!),
+    [seen.gradients]: ops.gather(flat, p[gathered.candidates]!),
   };
 }

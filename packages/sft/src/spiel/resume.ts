@@ -15,6 +15,9 @@ export async function filled({ tensors, meta }: Term, count: number): Promise<Pa
   });
   for (let free = 0; known.size < count; free++) if (!known.has(free)) known.set(free, 0);
   const all = Float64Array.from(known.keys()).sort();
-  const weight = f32([all.length], Float32Array.from(all, (index) => known.get(index)!));
+  const weight = f32(
+    [all.length],
+    Float32Array.from(all, (index) => known.get(index)!),
+  );
   return { weight, [indicesOf('weight')]: indexTensor(all) };
 }
