@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { writeSafetensors } from '@peftjs/core/files';
-import { createRandom, f32, type TensorRef, tensorRef } from '@peftjs/core/tensor';
+import { randomWeights } from './random-weights.js';
 
 // Writes examples/fixtures/encoder: a BERT of random weights, small enough to live in the repository. It knows nothing;
 // it lets the examples of the documentation run. `node scripts/run.mjs scripts/make-encoder.ts`
@@ -79,32 +79,20 @@ const tokenizer = {
 
 const width = config.hidden_size;
 const inner = config.intermediate_size;
-const random = createRandom(0);
-const tensors = new Map<string, TensorRef>();
-
-const add = (name: string, shape: readonly number[]) =>
-  tensors.set(name, tensorRef(random.fork(name).normal(shape, 0, config.initializer_range)));
-function linear(name: string, out: number, into: number) {
-  add(`${name}.weight`, [out, into]);
-  tensors.set(`${name}.bias`, tensorRef(f32([out], new Float32Array(out))));
-}
-function norm(name: string) {
-  tensors.set(`${name}.weight`, tensorRef(f32([width], new Float32Array(width).fill(1))));
-  tensors.set(`${name}.bias`, tensorRef(f32([width], new Float32Array(width))));
-}
+const { tensors, add, linear, norm } = randomWeights(config.initializer_range);
 
 add('embeddings.word_embeddings.weight', [vocab.length, width]);
 add('embeddings.position_embeddings.weight', [config.max_position_embeddings, width]);
 add('embeddings.token_type_embeddings.weight', [config.type_vocab_size, width]);
-norm('embeddings.LayerNorm');
+norm('embeddings.LayerNorm', width);
 for (let i = 0; i < config.num_hidden_layers; i++) {
   const layer = `encoder.layer.${i}`;
   for (const part of ['query', 'key', 'value']) linear(`${layer}.attention.self.${part}`, width, width);
   linear(`${layer}.attention.output.dense`, width, width);
-  norm(`${layer}.attention.output.LayerNorm`);
+  norm(`${layer}.attention.output.LayerNorm`, width);
   linear(`${layer}.intermediate.dense`, inner, width);
   linear(`${layer}.output.dense`, width, inner);
-  norm(`${layer}.output.LayerNorm`);
+  norm(`${layer}.output.LayerNorm`, width);
 }
 linear('pooler.dense', width, width);
 

@@ -12,6 +12,7 @@ import {
   builtinKinds,
   builtinLayouts,
   groupsOf,
+  isPeftError,
   type Method,
   type MethodFunction,
   PeftError,
@@ -65,12 +66,22 @@ export const adapterFolders = (path: string): string[] =>
 export const openAdapter = ({ model }: Base, folder: string): Promise<Adapter> =>
   readAdapter(folder, { base: { parameters: model.parameters, targets: model.targets }, warn: () => {} });
 
+/** A key of the file that the method does not have asks for what it does not train yet. */
+function boundOr(bind: () => Bound, name: string): Bound {
+  try {
+    return bind();
+  } catch (error) {
+    if (!isPeftError(error) || error.code !== 'CONFIG_INVALID') throw error;
+    throw new PeftError('CONFIG_UNSUPPORTED', `${name} does not train this adapter: ${error.message}`);
+  }
+}
+
 /** Binds the method that made an adapter, to train it on. @throws PeftError CONFIG_UNSUPPORTED */
 export async function adapt(base: Base, adapter: Adapter, optimizer: CaseOptimizer): Promise<Adapted> {
   const { name, config } = adapter.method!;
   const bind = methods.find(({ method }) => (method as Method).name === name);
   if (!bind) throw new PeftError('CONFIG_UNSUPPORTED', `No method "${name}".`);
-  const bound: Bound = bind({ ...(config as object), ...optionsOf(optimizer) });
+  const bound = boundOr(() => bind({ ...(config as object), ...optionsOf(optimizer) }), name);
   const { targets, parameters } = base.model;
   const plan = bindMethod(bound, { targets, parameters });
   return { base, adapter, plan, start: await resumeTensors(plan, adapter, { seed: 0, parameters }) };

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { elementCount, PeftError, type Tensor, tensor } from '@peftjs/core';
-import { causalLm, loadModel, type Model, sequenceClassification } from '@peftjs/models';
+import { causalLm, imageClassification, loadModel, type Model, sequenceClassification } from '@peftjs/models';
 import type { CaseFolder, Tensors } from './case.js';
 
-/** Whether the model's labels stand for the next token (a language model) or for a whole sequence. */
-export type LabelKind = 'next-token' | 'sequence';
+/** Whether the model's labels stand for the next token (a language model), for a whole sequence or for an image. */
+export type LabelKind = 'next-token' | 'sequence' | 'image';
 
 export interface Base {
   readonly model: Model;
@@ -21,6 +21,13 @@ const open: readonly { readonly classes: RegExp; load(directory: string): Promis
     load: async (directory) => ({
       model: await loadModel(directory, { task: sequenceClassification() }),
       labels: 'sequence',
+    }),
+  },
+  {
+    classes: /ForImageClassification$/,
+    load: async (directory) => ({
+      model: await loadModel(directory, { task: imageClassification() }),
+      labels: 'image',
     }),
   },
 ];
@@ -40,11 +47,36 @@ const i64 = (shape: readonly number[], value: (i: number) => number): Tensor =>
     BigInt64Array.from({ length: elementCount(shape) }, (_, i) => BigInt(value(i))),
   );
 
+/** Labels, and what their mean loss is made with. */
+const labelFeeds = (labels: Tensor): Record<string, Tensor> => {
+  const counted = Array.from(labels.data as BigInt64Array).filter((value) => value >= 0n).length;
+  return { labels, loss_weight: tensor('f32', [], Float32Array.of(1 / counted)) };
+};
+
+/** Images as feeds: the class token of each is read. */
+function imageFeeds({ model }: Base, inputs: Tensors): Record<string, Tensor> {
+  const pixels = inputs.get('pixel_values');
+  if (!pixels) throw new PeftError('MODEL_UNSUPPORTED', `Inputs without pixel_values: ${[...inputs.keys()]}.`);
+  const { architecture, config } = model;
+  const { tokens } = architecture.image!(architecture.config(config.raw));
+  const batch = pixels.shape[0]!;
+  const given = inputs.get('labels');
+  return {
+    pixel_values: pixels,
+    read: i64([batch, 1], (b) => b * tokens),
+    ...(given && labelFeeds(i64([batch, 1], (b) => Number(given.data[b])))),
+  };
+}
+
+/** Hugging Face inputs as feeds of a graph. */
+export const feedsOf = (base: Base, inputs: Tensors): Record<string, Tensor> =>
+  base.labels === 'image' ? imageFeeds(base, inputs) : textFeeds(base, inputs);
+
 /**
- * Hugging Face inputs as feeds of a graph: mask, types and positions filled in where they are not given, every row read
- * (of a language model) or the first of each sequence, labels moved to the row that predicts them.
+ * Texts as feeds: mask, types and positions filled in where they are not given, every row read (of a language model) or
+ * the first of each sequence, labels moved to the row that predicts them.
  */
-export function feedsOf({ labels: kind, model }: Base, inputs: Tensors): Record<string, Tensor> {
+function textFeeds({ labels: kind, model }: Base, inputs: Tensors): Record<string, Tensor> {
   const ids = inputs.get('input_ids');
   if (!ids) throw new PeftError('MODEL_UNSUPPORTED', `Inputs without input_ids: ${[...inputs.keys()]}.`);
   const [batch, length] = ids.shape as [number, number];
@@ -57,14 +89,13 @@ export function feedsOf({ labels: kind, model }: Base, inputs: Tensors): Record<
     return i % length === length - 1 ? -100 : Number(given!.data[i + 1]);
   };
   const labels = given && i64([batch, whole ? length : 1], label);
-  const counted = labels ? Array.from(labels.data as BigInt64Array).filter((value) => value >= 0n).length : 0;
   return {
     input_ids: ids,
     attention_mask: inputs.get('attention_mask') ?? i64(ids.shape, () => 1),
     position_ids: inputs.get('position_ids') ?? i64(ids.shape, (i) => i % length),
     token_type_ids: inputs.get('token_type_ids') ?? i64(ids.shape, () => 0),
     read: whole ? i64([batch, length], (i) => i) : i64([batch, 1], first),
-    ...(labels && { labels, loss_weight: tensor('f32', [], Float32Array.of(1 / counted)) }),
+    ...(labels && labelFeeds(labels)),
   };
 }
 

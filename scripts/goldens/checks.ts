@@ -4,8 +4,11 @@ import type { CaseFolder } from './case.js';
 
 /** Compares results with a case's expected tensors, gathers every difference, and sees that nothing was left out. */
 export interface Checks {
-  /** Compares with `expected[name]`. Tensors named in `zero_by_symmetry` are counted as seen, not compared. */
-  tensor(name: string, got: Tensor | undefined): void;
+  /**
+   * Compares with `expected[name]`. Tensors named in `zero_by_symmetry` are counted as seen, not compared.
+   * @param like the name of a tensor whose tolerance holds, for one that the case gives none for
+   */
+  tensor(name: string, got: Tensor | undefined, like?: string): void;
   /** Counts expected tensors as seen that carry no meaning for the comparison. */
   leave(test: (name: string) => boolean): void;
   problem(text: string): void;
@@ -26,12 +29,12 @@ export function createChecks(folder: CaseFolder, fixed?: Tolerance): Checks {
   const problems: string[] = [];
   const symmetric = folder.record.zero_by_symmetry ?? [];
   return {
-    tensor(name, got) {
+    tensor(name, got, like = name) {
       const expected = folder.expected.get(name);
       open.delete(name);
       if (!expected) return problems.push(`"${name}" is not among the expected tensors`);
       if (symmetric.some((zero) => name === zero || name.endsWith(`/${zero}`))) return;
-      const tolerance = fixed ?? toleranceOf(name, folder);
+      const tolerance = fixed ?? toleranceOf(like, folder);
       if (!tolerance) return problems.push(`the case gives no tolerance for "${name}"`);
       if (!got) return problems.push(`"${name}" was not computed`);
       const { close, message } = compare(got, expected, tolerance);

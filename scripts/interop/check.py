@@ -1,4 +1,4 @@
-"""Loads adapters that peftjs wrote into Hugging Face PEFT and compares logits. Called by index.ts.
+"""Loads adapters that peftjs wrote into Hugging Face PEFT and compares logits. Called by index.ts and kinds.ts.
 
 check.py WORK: WORK/cases.json lists {name, base, class, adapter, inputs, outputs}; prints one JSON line.
 """
@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 warnings.simplefilter("error", UserWarning)  # PEFT only warns when tensors of the file find no place
 transformers.logging.set_verbosity_error()
+torch.sparse.check_sparse_tensor_invariants.enable()  # SHiRA's coordinates: in range, and torch asks to be told
 results = []
 for case in json.load(open(f"{sys.argv[1]}/cases.json")):
     options = {"num_labels": case["labels"]} if case["labels"] else {}

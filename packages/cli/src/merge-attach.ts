@@ -1,6 +1,6 @@
 import { copyFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type Adapter, applyAdapter, type Kinds, type TensorRef } from '@peftjs/core';
+import { type Adapter, applyAdapter, type Kinds, type TensorRef, underOwnPaths } from '@peftjs/core';
 import { openWeights, writeSharded } from '@peftjs/core/files';
 import type { Model } from '@peftjs/models';
 
@@ -19,7 +19,7 @@ const place = ({ file }: TensorRef): string | undefined => file && `${file.path}
  */
 export async function mergedTensors(model: Model, adapter: Adapter, kinds: Kinds) {
   const { tensors: checkpoint } = await openWeights(model.directory);
-  const merged = applyAdapter(model.parameters, adapter, { kinds }).parameters;
+  const merged = applyAdapter(model.parameters, underOwnPaths(adapter, model.targets), { kinds }).parameters;
   const pathsAt = new Map<string, string[]>();
   for (const [path, ref] of model.parameters) {
     const at = place(ref);
@@ -44,9 +44,10 @@ function mergedConfig(raw: Readonly<Record<string, unknown>>, model: Model, unti
   const config: Record<string, unknown> = { ...raw };
   if (untied) config.tie_word_embeddings = false;
   const { labels, name } = model.task;
-  if (model.created.length > 0 && labels && name === 'sequence-classification') {
+  if (model.created.length > 0 && labels) {
     const stem = (model.config.classes[0] ?? '').replace(/(Model|For\w+)$/, '');
-    if (stem) config.architectures = [`${stem}ForSequenceClassification`];
+    const purpose = name.replace(/(^|-)(.)/g, (_, __, letter: string) => letter.toUpperCase());
+    if (stem) config.architectures = [`${stem}For${purpose}`];
     config.id2label = Object.fromEntries(labels.map((label, i) => [String(i), label]));
     config.label2id = Object.fromEntries(labels.map((label, i) => [label, i]));
   }

@@ -44,8 +44,23 @@ function required(inputs: RawRun['inputs'], name: string): Tensor {
   throw new PeftError('DATA_INVALID', `The inputs have no ${name}; they have ${[...inputs.keys()].join(', ')}.`);
 }
 
+/** Feeds, and the grid of tokens that they make. */
+interface Fed {
+  readonly feeds: Feeds;
+  readonly batch: number;
+  readonly length: number;
+}
+
 /** The inputs as feeds; what transformers fills in by itself is filled in. */
-function feedsOf({ inputs }: RawRun): { readonly feeds: Feeds; readonly batch: number; readonly length: number } {
+function feedsOf(run: RawRun): Fed {
+  const { architecture, config } = run.model;
+  const image = architecture.image?.(architecture.config(config.raw));
+  if (!image) return textFeeds(run);
+  const pixels = required(run.inputs, 'pixel_values');
+  return { feeds: { pixel_values: pixels }, batch: pixels.shape[0]!, length: image.tokens };
+}
+
+function textFeeds({ inputs }: RawRun): Fed {
   const ids = required(inputs, 'input_ids');
   const [batch, length] = ids.shape as [number, number];
   const given = (name: string, otherwise: (i: number) => number) => {
@@ -65,8 +80,8 @@ function feedsOf({ inputs }: RawRun): { readonly feeds: Feeds; readonly batch: n
 function headRows({ model }: RawRun, { attention_mask: mask }: Feeds, batch: number, length: number): Tensor {
   const last = model.architecture.heads[model.task.head.name]?.token === 'last';
   const tokenOf = (row: number) => {
-    if (!last) return 0;
-    const real = Array.from({ length }, (_, t) => t).filter((t) => numberAt(mask!, row * length + t) > 0);
+    if (!last || !mask) return 0;
+    const real = Array.from({ length }, (_, t) => t).filter((t) => numberAt(mask, row * length + t) > 0);
     return real.at(-1) ?? 0;
   };
   return i64([batch, 1], (row) => row * length + tokenOf(row));
@@ -95,7 +110,7 @@ const adapted = async <M extends ModelGraph>({ adapter, plugins, model }: RawRun
 /** `logits` or `last_hidden_state`: [batch, length, width] where every token has a row, else [batch, width]. */
 export async function outputsOf(run: RawRun): Promise<[string, Tensor][]> {
   const { feeds, batch, length } = feedsOf(run);
-  const whole = run.model.task.name !== 'sequence-classification';
+  const whole = run.model.task.labels === undefined; // a classifier reads one token
   const graph = await adapted(run, run.model.graph('predict', { read: !whole }));
   const read: Feeds = whole ? {} : { read: headRows(run, feeds, batch, length) };
   const named = Object.entries(graph.outputs);

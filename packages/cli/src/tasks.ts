@@ -1,10 +1,17 @@
 import { type Adapter, type Example, PeftError } from '@peftjs/core';
 import {
+  type ClassificationOptions,
   causalLm,
   embedding,
+  imageClassification,
+  imageRows,
+  labelsIn,
   loadModel,
   type Model,
+  type Row,
+  type RowsOptions,
   readConfig,
+  rows,
   sequenceClassification,
   type TaskFactory,
 } from '@peftjs/models';
@@ -22,14 +29,15 @@ type MakeTask = (settings: TaskSettings) => TaskFactory;
 const length = ({ maxLength }: TaskSettings) => (maxLength === undefined ? {} : { maxLength });
 
 /** The labels of the data count where the checkpoint has no head of its own. */
-const classification: MakeTask = (settings) => (pieces) => {
-  const module = pieces.architecture.heads['sequence-classification']?.module;
-  const own = pieces.tensors.has(`${module}.weight`) && pieces.config.labels !== undefined && !settings.newHead;
-  const labels = own || !settings.labels ? {} : { labels: settings.labels };
-  return sequenceClassification({ ...length(settings), ...labels, ...(settings.newHead ? { head: 'new' } : {}) })(
-    pieces,
-  );
-};
+const classification =
+  (head: string, make: (options: ClassificationOptions, settings: TaskSettings) => TaskFactory): MakeTask =>
+  (settings) =>
+  (pieces) => {
+    const module = pieces.architecture.heads[head]?.module;
+    const own = pieces.tensors.has(`${module}.weight`) && pieces.config.labels !== undefined && !settings.newHead;
+    const labels = own || !settings.labels ? {} : { labels: settings.labels };
+    return make({ ...labels, ...(settings.newHead ? { head: 'new' } : {}) }, settings)(pieces);
+  };
 
 /** The bare body: `last_hidden_state` of every token. */
 const features: MakeTask = () => () => ({
@@ -47,34 +55,72 @@ const features: MakeTask = () => () => ({
   metrics: () => ({ add() {}, result: () => ({}) }),
 });
 
+interface TaskKind {
+  readonly make: MakeTask;
+  /** Classes of transformers that are made for it. */
+  readonly classes?: RegExp;
+  /** Its rows have labels, which a new head is made for. */
+  readonly labelled?: boolean;
+  /** Reads its data. Default: tables of texts. */
+  readonly rows?: (path: string, options: RowsOptions) => AsyncIterable<Row>;
+}
+
 /** Tasks by the name that `--task` and an adapter's sidecar give them. */
-const tasks: Readonly<Record<string, MakeTask>> = {
-  'causal-lm': (settings) => causalLm(length(settings)) as TaskFactory,
-  'sequence-classification': classification,
-  embedding: (settings) => embedding(length(settings)) as TaskFactory,
-  features,
+const tasks: Readonly<Record<string, TaskKind>> = {
+  'causal-lm': {
+    make: (settings) => causalLm(length(settings)) as TaskFactory,
+    classes: /ForCausalLM$|LMHeadModel$/,
+  },
+  'sequence-classification': {
+    make: classification(
+      'sequence-classification',
+      (options, settings) => sequenceClassification({ ...length(settings), ...options }) as TaskFactory,
+    ),
+    classes: /ForSequenceClassification$/,
+    labelled: true,
+  },
+  'image-classification': {
+    make: classification('image-classification', (options) => imageClassification(options) as TaskFactory),
+    classes: /ForImageClassification$/,
+    labelled: true,
+    rows: imageRows,
+  },
+  embedding: { make: (settings) => embedding(length(settings)) as TaskFactory },
+  features: { make: features },
 };
 
+/** @throws PeftError CONFIG_INVALID naming the tasks that are known */
+function kindOf(task: string): TaskKind {
+  const kind = tasks[task];
+  if (kind) return kind;
+  const known = Object.keys(tasks);
+  const message = `There is no task ${JSON.stringify(task)}; known: ${known.join(', ')}.`;
+  throw new PeftError('CONFIG_INVALID', message, { details: { task, known } });
+}
+
+/** The rows of a file or folder, as the task reads them. @throws PeftError CONFIG_INVALID */
+export const openRows = (task: string, path: string, columns: Readonly<Record<string, string>>): AsyncIterable<Row> =>
+  (kindOf(task).rows ?? rows)(path, { columns });
+
+/** The labels that occur in data, where the task has labels. */
+export const labelsInData = async (task: string, data: AsyncIterable<Row>): Promise<readonly string[] | undefined> =>
+  kindOf(task).labelled ? labelsIn(data) : undefined;
+
 /** Opens a base for a task. @throws PeftError CONFIG_INVALID naming the tasks that are known */
-export function openModel(
+export async function openModel(
   directory: string,
   task: string,
   options: TaskSettings & { seed?: number } = {},
 ): Promise<Model<Example>> {
-  const make = tasks[task];
-  if (make)
-    return loadModel(directory, { task: make(options), ...(options.seed === undefined ? {} : { seed: options.seed }) });
-  const known = Object.keys(tasks);
-  const message = `There is no task ${JSON.stringify(task)}; known: ${known.join(', ')}.`;
-  throw new PeftError('CONFIG_INVALID', message, { details: { task, known } });
+  const { make } = kindOf(task);
+  return loadModel(directory, { task: make(options), ...(options.seed === undefined ? {} : { seed: options.seed }) });
 }
 
 /** What a base was made for, by the class in its config.json; an adapter's own task counts more. */
 export async function taskOf(directory: string, adapter?: Adapter): Promise<string> {
   if (adapter?.task && tasks[adapter.task.name]) return adapter.task.name;
   const [name = ''] = (await readConfig(directory)).classes;
-  if (/ForCausalLM$|LMHeadModel$/.test(name)) return 'causal-lm';
-  return name.endsWith('ForSequenceClassification') ? 'sequence-classification' : 'features';
+  return Object.entries(tasks).find(([, { classes }]) => classes?.test(name))?.[0] ?? 'features';
 }
 
 /** Labels an adapter was trained with: named, or as many as its head has outputs. */

@@ -19,6 +19,7 @@ import {
   kindOf,
   lowRankTerm,
   maskTerm,
+  mean,
   negate,
   packMask,
   rowsTerm,
@@ -360,6 +361,36 @@ describe('what is not a sum', () => {
     expect(scale(one, 1)).toBe(one);
     const { delta } = await compact(adapterOf({ 'm.0.q.weight': [made.mask([5, 4]), made.sparse([5, 4])] }).delta);
     expect(delta.params.get('m.0.q.weight')!.map(({ kind }) => kind)).toEqual(['mask', 'sparse']);
+  });
+});
+
+describe('the mean of updates', () => {
+  const only = (path: string, terms: readonly Term[]): Delta => adapterOf({ [path]: terms }).delta;
+  const of = (...parts: readonly (readonly [Delta, number])[]) => parts.map(([delta, weight]) => ({ delta, weight }));
+  const vector = (...list: number[]) => scalingTerm(tensorRef(f32([list.length], list)), { side: 'output' });
+
+  it('is that of what they make of a base', async () => {
+    const [one, two] = [only('head.weight', [vector(1, 2, 3)]), only('head.weight', [vector(5, 6, 7)])];
+    const { params } = await mean(of([one, 0.25], [two, 0.75]));
+    const [term] = params.get('head.weight')!;
+    expect(values(await term!.tensors.vector!.read())).toEqual([4, 5, 6]);
+    const few = only('m.0.q.weight', [made.sparse([5, 4])]);
+    const sums = await mean(of([few, 0.5], [few, 0.5]));
+    expect(sums.params.get('m.0.q.weight')!.map(({ meta }) => meta.scale)).toEqual([0.25, 0.25]);
+  });
+
+  it('is refused where there is none', async () => {
+    const one = only('head.weight', [vector(1, 2, 3)]);
+    expect(await messageOf(() => mean(of([one, 0.5], [one, 1])))).toMatch(/^CONFIG_INVALID .*add up to 1.5/);
+    const masked = only('m.0.q.weight', [made.mask([5, 4])]);
+    expect(await messageOf(() => mean(of([masked, 0.5], [masked, 0.5])))).toMatch(
+      /^DELTA_CONFLICT .*mask, which has no mean/,
+    );
+    const sparse = only('head.weight', [made.sparse([3, 6])]);
+    expect(await messageOf(() => mean(of([one, 0.5], [sparse, 0.5])))).toContain('kind scaling in some of them alone');
+    const input = only('m.0.q.weight', [made['scaled inputs']([5, 4], false)]);
+    const output = only('m.0.q.weight', [made['scaled outputs']([5, 4], false)]);
+    expect(await messageOf(() => mean(of([input, 0.5], [output, 0.5])))).toContain('at inputs and at outputs');
   });
 });
 

@@ -85,7 +85,9 @@ export function buildForm(
   if (spec.add && options.read === false)
     throw new PeftError('CONFIG_INVALID', `The form "${form}" has labels for the rows it reads: leave \`read\` on.`);
 
-  const net = createNet(`${architecture.modelType}/${task.name}/${form}`, { lookup, tied });
+  const { aliases } = architecture;
+  const source = { lookup, tied, ...(aliases && { aliases }) };
+  const net = createNet(`${architecture.modelType}/${task.name}/${form}`, source);
   const build = { ...defaults, ...task.head.options, ...options, cache: spec.cache };
   const made = headOf(architecture, task.head.name).build(net, config, build);
   const { ops, sites } = net;

@@ -4,6 +4,7 @@ import {
   type Backend,
   compileGraph,
   type Example,
+  loadBatch,
   type ModelGraph,
   PeftError,
   type Run,
@@ -24,7 +25,7 @@ export interface SessionOptions {
 
 /** A compiled model that answers. Dispose it when done. */
 export interface Session {
-  /** What the task says of each text or row, in order. @throws PeftError DATA_INVALID */
+  /** What the task says of each row, or of each text or image path, in order. @throws PeftError DATA_INVALID */
   predict(rows: readonly (string | Row)[], options?: { signal?: AbortSignal }): Promise<Prediction[]>;
   dispose(): Promise<void>;
 }
@@ -48,6 +49,7 @@ async function attachAll(graph: ModelGraph, model: Model, adapters: readonly Ada
 export async function openSession<E extends Example>(model: Model<E>, options: SessionOptions): Promise<Session> {
   const { backend, adapters, batchSize = 32, signal } = options;
   const { task } = model;
+  const { column = 'text' } = task;
   if (!task.predictions)
     throw new PeftError(
       'CONFIG_INVALID',
@@ -58,11 +60,11 @@ export async function openSession<E extends Example>(model: Model<E>, options: S
   const fed = new Set(graph.inputs.map(({ name }) => name));
   return {
     async predict(rows, run = {}) {
-      const examples = rows.map((row, i) => task.encode(typeof row === 'string' ? { text: row } : row, i));
+      const examples = rows.map((row, i) => task.encode(typeof row === 'string' ? { [column]: row } : row, i));
       const found: Prediction[] = [];
       for (let from = 0; from < examples.length; from += batchSize) {
-        const part = examples.slice(from, from + batchSize);
-        const batch = task.batch(part, [...part.keys()], { labels: false });
+        const indices = [...examples.keys()].slice(from, from + batchSize);
+        const batch = await loadBatch(task, examples, indices, { labels: false });
         const feeds = Object.fromEntries(Object.entries(batch.feeds).filter(([name]) => fed.has(name)));
         found.push(...task.predictions!(await program.run(feeds, run), batch));
       }

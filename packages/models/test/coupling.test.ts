@@ -1,12 +1,17 @@
 import type { Target } from '@peftjs/core';
 import { describe, expect, it } from 'vitest';
-import { architectures } from '../src/architectures/index.js';
-import { embedding, loadModel } from '../src/index.js';
-import { tinyConfigs, tinyWeights, writeTinyModel } from './tiny-model.js';
+import { architectures, findArchitecture } from '../src/architectures/index.js';
+import { buildForm } from '../src/forms.js';
+import { tinyConfigs } from './tiny-model.js';
 
-async function targetsOf(config: { model_type: string }): Promise<readonly Target[]> {
-  const directory = await writeTinyModel(config, tinyWeights(config, 'embedding'));
-  return (await loadModel(directory, { task: embedding() })).targets;
+/** The targets of the bare body; no weight is read. */
+function targetsOf(config: { model_type: string }): Target[] {
+  const architecture = findArchitecture(config.model_type);
+  const task = { name: 'features', trainable: false, head: { name: 'features' } };
+  const lookup = (_: string, shape: readonly number[]) =>
+    ({ dtype: 'f32', shape, read: () => Promise.reject() }) as const;
+  const { sites } = buildForm({ architecture, config: architecture.config(config), task, lookup, tied: {} }, 'predict');
+  return [...sites.values()].map(({ target }) => target);
 }
 
 /** Channels that a role takes and gives, in heads. */
@@ -25,8 +30,8 @@ describe('what couples the targets of a layer', () => {
     expect(Object.keys(families).sort()).toEqual(architectures.map(({ modelType }) => modelType).sort());
   });
 
-  it.each(Object.values(families))('$model_type: layers, roles and heads', async (config) => {
-    const targets = await targetsOf(config);
+  it.each(Object.values(families))('$model_type: layers, roles and heads', (config) => {
+    const targets = targetsOf(config);
     for (const layer of [0, 1]) {
       const inLayer = targets.filter((target) => target.layer === layer);
       const byRole = new Map(inLayer.map((target) => [target.role!, target]));
@@ -43,8 +48,15 @@ describe('what couples the targets of a layer', () => {
     }
   });
 
-  it('a head has the size that the configuration says, not a share of the width', async () => {
-    const key = (await targetsOf(tinyConfigs.llama)).find(({ path }) => path === 'layers.0.self_attn.k_proj');
+  it('a head has the size that the configuration says, not a share of the width', () => {
+    const key = targetsOf(tinyConfigs.llama).find(({ path }) => path === 'layers.0.self_attn.k_proj');
     expect(key).toMatchObject({ layer: 0, role: 'key', heads: 4, kvHeads: 2, headDim: 6, in: 16, out: 12 });
+  });
+  it('a vision transformer has its modules under both names', () => {
+    const aliases = new Map(targetsOf(tinyConfigs.vit).map(({ path, aliases }) => [path, aliases]));
+    expect(aliases.get('layers.1.attention.q_proj')).toEqual(['encoder.layer.1.attention.attention.query']);
+    expect(aliases.get('layers.0.mlp.fc2')).toEqual(['encoder.layer.0.output.dense']);
+    expect([...aliases.values()].every((list) => list?.length === 1)).toBe(true);
+    expect(targetsOf(tinyConfigs.bert).every((target) => !('aliases' in target))).toBe(true);
   });
 });

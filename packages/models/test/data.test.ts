@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isPeftError } from '@peftjs/core';
 import { sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 
-import { labelsIn, type Row, type RowsOptions, rows } from '../src/index.js';
+import { imageRows, labelsIn, type Row, type RowsOptions, rows } from '../src/index.js';
 import { temporaryDirectory } from './tiny-model.js';
 
 async function read(name: string, text: string, options?: RowsOptions): Promise<Row[]> {
@@ -106,5 +106,33 @@ describe('published data sets', () => {
     expect(await labelsIn(all)).toEqual(labels);
     const width = Object.keys(all[0]!).length;
     expect(all.filter((row) => Object.keys(row).length !== width)).toEqual([]);
+  });
+});
+
+describe('imageRows', () => {
+  it('takes the folders of a folder as labels, and leaves other files aside', async () => {
+    const folder = await temporaryDirectory();
+    for (const path of ['dog/b.png', 'dog/a.JPG', 'dog/notes.txt', 'cat/c.jpeg', 'loose.png']) {
+      await mkdir(join(folder, path, '..'), { recursive: true });
+      await writeFile(join(folder, path), '');
+    }
+    expect(await collect(imageRows(folder))).toEqual([
+      { image: `${folder}/cat/c.jpeg`, label: 'cat' },
+      { image: `${folder}/dog/a.JPG`, label: 'dog' },
+      { image: `${folder}/dog/b.png`, label: 'dog' },
+    ]);
+  });
+
+  it('counts the paths of a table from its own folder', async () => {
+    const folder = await temporaryDirectory();
+    const path = join(folder, 'images.csv');
+    await writeFile(path, 'file,label\na.png,x\n/b.png,y\nhttps://host/c.png,z\nC:\\d.png,w\n');
+    expect((await collect(imageRows(path, { columns: { image: 'file' } }))).map(({ image }) => image)).toEqual([
+      `${folder}/a.png`,
+      '/b.png',
+      'https://host/c.png',
+      'C:\\d.png',
+    ]);
+    expect(await failing(collect(imageRows(join(folder, 'x.txt'))))).toMatch(/CONFIG_INVALID/);
   });
 });

@@ -10,7 +10,7 @@ import { run } from '../../../scripts/goldens/kinds/base-forward.js';
 import { causalLm, embedding, loadModel, type Model, sequenceClassification } from '../src/index.js';
 import { tinyConfigs, tinyWeights, writeTinyModel } from './tiny-model.js';
 
-const small = ['tiny-llama', 'tiny-qwen2', 'tiny-gpt2', 'tiny-bert'];
+const small = ['tiny-llama', 'tiny-qwen2', 'tiny-gpt2', 'tiny-bert', 'tiny-vit'];
 const runs: [string, () => Backend, string[]][] = [
   ['onnxruntime', () => onnxruntime(), [...small, 'stories260k']],
   ['the reference backend', () => referenceBackend(), small],

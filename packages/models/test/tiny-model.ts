@@ -37,6 +37,16 @@ export const tinyConfigs = {
     max_position_embeddings: 64,
     pad_token_id: 0,
   },
+  vit: {
+    model_type: 'vit',
+    architectures: ['ViTModel'],
+    hidden_size: 16,
+    intermediate_size: 24,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    image_size: 8,
+    patch_size: 4,
+  },
   gpt2: {
     model_type: 'gpt2',
     architectures: ['GPT2LMHeadModel'],

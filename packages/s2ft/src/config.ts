@@ -8,11 +8,19 @@ export const S2ftConfig = z.strictObject({
     .max(1)
     .default(0.03)
     .meta({ description: 'Part of the channels (or heads) of a role that is trained, over all layers together.' }),
+  roles: z
+    .array(z.enum(['query', 'key', 'value', 'output', 'up', 'gate', 'down']))
+    .min(1)
+    .default(['output', 'down'])
+    .meta({ description: 'Modules that are trained, by what they do in their layer; other targets are left out.' }),
   select: z
     .enum(['random', 'weight', 'activation', 'gradient'])
     .default('random')
     .meta({ description: 'What decides which channels and heads are trained.' }),
-  largest: z.boolean().default(false).meta({ description: 'Take those with the largest score instead of the smallest.' }),
+  largest: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Take those with the largest score instead of the smallest.' }),
   batches: z
     .number()
     .int()

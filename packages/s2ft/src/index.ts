@@ -1,9 +1,20 @@
-import { blockTerm, defineMethod, definePlugin, PeftError, type Params, type Tensor, tensorRef, toF32 } from '@peftjs/core';
+import {
+  blockTerm,
+  defineMethod,
+  definePlugin,
+  type Params,
+  PeftError,
+  type Target,
+  type Tensor,
+  tensorRef,
+  toF32,
+  transposed as turned,
+} from '@peftjs/core';
 import { S2ftConfig, type S2ftSettings } from './config.js';
 import { applyColumns, applyRows, delta } from './math.js';
 import { scoresOf } from './scores.js';
 import { type Candidate, choose } from './select.js';
-import { spread, unitsOf } from './units.js';
+import { spread, type Units, unitsOf } from './units.js';
 
 export { S2ftConfig, type S2ftOptions, type S2ftSettings } from './config.js';
 
@@ -28,6 +39,10 @@ const numbersOf = (indices: Tensor): number[] => Array.from(indices.data as BigI
 const expected = (c: S2ftSettings, count: number, width: number): number =>
   c.channels ?? Math.round(c.ratio * count) * width;
 
+/** The units of a target that the configuration trains. */
+const taken = (target: Target, { roles }: S2ftSettings): Units | undefined =>
+  roles.some((role) => role === target.role) ? unitsOf(target) : undefined;
+
 /** Structured sparse fine-tuning: whole heads and channels, trained as dense blocks (Yang et al. 2024). */
 export const s2ft = /* @__PURE__ */ defineMethod({
   spec: 'v1',
@@ -37,12 +52,11 @@ export const s2ft = /* @__PURE__ */ defineMethod({
   additive: true,
   kinds: ['linear', 'conv1d'],
   config: S2ftConfig,
-  defaults: { targetModules: 'all-linear' },
   patterns: { ratio: 'ratioPattern' },
 
   check(target, c) {
-    const units = unitsOf(target);
-    if (!units) return [`its role (${target.role ?? 'none'}) has no heads or channels to choose: narrow targetModules`];
+    const units = taken(target, c);
+    if (!units) return [];
     const problems: string[] = [];
     const extent = units.count * units.width;
     if (c.channels !== undefined && c.channels > extent)
@@ -50,29 +64,39 @@ export const s2ft = /* @__PURE__ */ defineMethod({
     if (c.channels !== undefined && c.channels % units.width !== 0)
       problems.push(`its heads are ${units.width} wide, channels is ${c.channels}: take whole heads`);
     if (c.select === 'activation' && units.axis === 0)
-      problems.push('activations score what a module reads, and its channels are what it writes: choose another select');
+      problems.push(
+        'activations score what a module reads, and its channels are what it writes: choose another select',
+      );
     return problems;
   },
 
   /** Roles with one ratio compete over all layers together, as in the authors' code. */
   async plan(look) {
-    const groups = new Map<string, typeof look.sites>();
-    for (const site of look.sites) {
+    const sites = look.sites.filter(({ target, c }) => taken(target, c));
+    if (sites.length === 0) {
+      const found = [...new Set(look.sites.map(({ target }) => target.role ?? 'none'))].join(', ');
+      throw new PeftError(
+        'TARGETS_UNMATCHED',
+        `s2ft: no target has one of the roles ${look.sites[0]!.c.roles.join(', ')}; theirs are ${found}. Set roles, or other targetModules.`,
+      );
+    }
+    const groups = new Map<string, typeof sites>();
+    for (const site of sites) {
       const { target, c } = site;
       const key = c.channels === undefined ? `${target.role} ${c.ratio}` : target.path;
       groups.set(key, [...(groups.get(key) ?? []), site]);
     }
     const chosen = new Map<string, { c: { channels: number }; tensors: Params<Tensor> }>();
-    for (const [key, sites] of groups) {
-      const { c } = sites[0]!;
-      const scores = await scoresOf(sites, look, c.select, c.batches, look.rng.fork(key));
-      const candidates: Candidate[] = sites.flatMap(({ target: { path } }) =>
+    for (const [key, group] of groups) {
+      const { c } = group[0]!;
+      const scores = await scoresOf(group, look, c.select, c.batches, look.rng.fork(key));
+      const candidates: Candidate[] = group.flatMap(({ target: { path } }) =>
         [...scores.get(path)!].map((score, unit) => ({ path, unit, score })),
       );
-      const { width } = unitsOf(sites[0]!.target)!;
+      const { width } = unitsOf(group[0]!.target)!;
       const k = c.channels === undefined ? Math.floor(candidates.length * c.ratio) : c.channels / width;
       const picked = choose(candidates, k, c.largest);
-      for (const { target } of sites) {
+      for (const { target } of group) {
         const own = picked.get(target.path);
         if (!own) continue;
         const indices = spread(own, unitsOf(target)!);
@@ -104,7 +128,7 @@ export const s2ft = /* @__PURE__ */ defineMethod({
   toDelta({ p, target }) {
     const { axis } = unitsOf(target)!;
     const transposed = target.kind === 'conv1d';
-    const block = transposed ? turned(p.v!) : p.v!;
+    const block = transposed ? turned(toF32(p.v!)) : p.v!;
     const along = (transposed ? 1 - axis : axis) as 0 | 1;
     const tensors = { indices: tensorRef(p.indices!), block: tensorRef(block) };
     return { weight: blockTerm(tensors, { axis: along, transposed }) };
@@ -124,17 +148,11 @@ export const s2ft = /* @__PURE__ */ defineMethod({
   },
 
   size(target, c) {
-    const { axis, count, width } = unitsOf(target)!;
+    const units = taken(target, c);
+    if (!units) return 0;
+    const { axis, count, width } = units;
     return expected(c, count, width) * (axis === 0 ? target.in : target.out);
   },
 });
-
-/** The transpose of a matrix. */
-function turned({ shape, data }: Tensor): Tensor & { readonly data: Float32Array } {
-  const [rows, columns] = shape as [number, number];
-  const out = new Float32Array(rows * columns);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = Number(data[i * columns + j]);
-  return { dtype: 'f32', shape: [columns, rows], data: out };
-}
 
 export default /* @__PURE__ */ definePlugin({ spec: 'v1', name: '@peftjs/s2ft', methods: [s2ft] });

@@ -11,7 +11,13 @@ const spreadColumns = (h: ShapedValue, place: ShapedValue, ops: Ops): ShapedValu
  * Columns chosen: x ΔWᵀ = x[:, I] vᵀ. Only the chosen slice of x is kept for the gradient of v, and what goes on to x is
  * put back by picking, not by scattering.
  */
-export function applyColumns(x: ShapedValue, v: ShapedValue, I: ShapedValue, place: ShapedValue, ops: Ops): ShapedValue {
+export function applyColumns(
+  x: ShapedValue,
+  v: ShapedValue,
+  I: ShapedValue,
+  place: ShapedValue,
+  ops: Ops,
+): ShapedValue {
   const slice = ops.macro(ops.gather(x, I, 1), [x], (d) => [spreadColumns(d, place, ops)]);
   return ops.gemm(slice, v, undefined, { transB: true });
 }

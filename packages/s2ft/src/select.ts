@@ -11,9 +11,7 @@ export interface Candidate {
  */
 export function choose(candidates: readonly Candidate[], k: number, largest: boolean): Map<string, number[]> {
   const sign = largest ? -1 : 1;
-  const order = [...candidates.keys()].sort(
-    (a, b) => sign * (candidates[a]!.score - candidates[b]!.score) || a - b,
-  );
+  const order = [...candidates.keys()].sort((a, b) => sign * (candidates[a]!.score - candidates[b]!.score) || a - b);
   const chosen = new Map<string, number[]>();
   for (const i of order.slice(0, k)) {
     const { path, unit } = candidates[i]!;

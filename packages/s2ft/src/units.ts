@@ -12,11 +12,9 @@ export interface Units {
   readonly width: number;
 }
 
-const heads = (target: Target, count: number | undefined, axis: 0 | 1): Units | undefined => {
-  const extent = axis === 0 ? target.out : target.in;
-  // From the tensors: a head's size is not width / heads where a model says so.
-  return count === undefined ? undefined : { axis, count, width: extent / count };
-};
+/** A head's size is the model's own word: not width / heads where it says so. */
+const heads = ({ headDim }: Target, count: number | undefined, axis: 0 | 1): Units | undefined =>
+  count === undefined || headDim === undefined ? undefined : { axis, count, width: headDim };
 
 /** The units of a target; undefined where its role has none that can be cut out. */
 export function unitsOf(target: Target): Units | undefined {
@@ -31,7 +29,7 @@ export function unitsOf(target: Target): Units | undefined {
     case 'key':
     case 'value':
       // With grouped queries a key or value head stands for its whole group.
-      return heads(target, target.kvHeads ?? target.heads, 0);
+      return heads(target, target.kvHeads, 0);
     case 'output':
       return heads(target, target.heads, 1);
     default:

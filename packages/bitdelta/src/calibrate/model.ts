@@ -7,6 +7,7 @@ import {
   f32,
   type Graph,
   type Kinds,
+  loadBatch,
   PeftError,
   type Rows,
   type TaskModel,
@@ -50,13 +51,9 @@ export async function batchesOf<E extends Example>(
   if (examples.length === 0) throw new PeftError('DATA_INVALID', 'The calibration data has no rows.');
   const batches: Batch[] = [];
   for (let at = 0; at < examples.length; at += batchSize) {
-    const part = examples.slice(at, at + batchSize);
-    batches.push(
-      task.batch(
-        part,
-        part.map((_, i) => at + i),
-      ),
-    );
+    const count = Math.min(batchSize, examples.length - at);
+    const indices = Array.from({ length: count }, (_, i) => at + i);
+    batches.push(await loadBatch(task, examples, indices));
   }
   return batches;
 }

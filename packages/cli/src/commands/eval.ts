@@ -1,5 +1,4 @@
 import { evaluate, type Row } from '@peftjs/core';
-import { labelsIn, rows } from '@peftjs/models';
 import { z } from 'zod';
 import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
@@ -8,13 +7,18 @@ import { adapters, common, model } from '../common.js';
 import { integer, pairs } from '../fields.js';
 import { snakeCase } from '../names.js';
 import { loadPlugins } from '../plugins.js';
-import { labelsOf, openModel } from '../tasks.js';
+import { labelsInData, labelsOf, openModel, openRows } from '../tasks.js';
 
 const options = z.object({
   model,
   adapter: adapters,
-  task: z.string().meta({ flags: '--task <name>', description: 'sequence-classification, causal-lm, ...' }),
-  data: z.string().meta({ flags: '--data <file>', description: 'rows to measure on (.tsv, .csv, .jsonl)' }),
+  task: z
+    .string()
+    .meta({ flags: '--task <name>', description: 'causal-lm, sequence-classification, image-classification, ...' }),
+  data: z.string().meta({
+    flags: '--data <file>',
+    description: 'rows to measure on (.tsv, .csv, .jsonl; or a folder of images by label)',
+  }),
   columns: pairs(',').meta({
     flags: '--columns <pairs>',
     description: "renames the file's columns: text=sentence,label=y",
@@ -44,9 +48,9 @@ export const evaluateCommand = defineCommand({
   async run(o, { output, signal }) {
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
-    const adapter = await readAdapters(o.adapter, plugins, output.talk);
-    const file = rows(o.data, { columns: o.columns as Record<string, string> });
-    const labels = labelsOf(adapter) ?? (o.task === 'sequence-classification' ? await labelsIn(file) : undefined);
+    const adapter = await readAdapters(o.adapter, plugins, output.talk, o.model);
+    const file = openRows(o.task, o.data, o.columns as Record<string, string>);
+    const labels = labelsOf(adapter) ?? (await labelsInData(o.task, file));
     const base = await openModel(o.model, o.task, {
       maxLength: o.maxLength,
       labels,

@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Adapter, readAdapter, ScheduleConfig, type TrainEvent, train, writeAdapter } from '@peftjs/core';
-import { labelsIn, rows } from '@peftjs/models';
 import { z } from 'zod';
 import { openBackend } from '../backend.js';
 import { type Context, defineCommand } from '../command.js';
@@ -10,15 +9,20 @@ import { flag, fraction, integer, list, number, pairs, positive } from '../field
 import { snakeCase } from '../names.js';
 import { loadPlugins } from '../plugins.js';
 import { settings, targetModules } from '../settings.js';
-import { openModel } from '../tasks.js';
+import { labelsInData, openModel, openRows } from '../tasks.js';
 
 /** Epochs of a run that names neither epochs nor steps, as in transformers. */
 const DEFAULT_EPOCHS = 3;
 
 const options = z.object({
   model,
-  task: z.string().meta({ flags: '--task <name>', description: 'sequence-classification, causal-lm, ...' }),
-  data: z.string().meta({ flags: '--data <file>', description: 'rows to train on (.tsv, .csv, .jsonl)' }),
+  task: z
+    .string()
+    .meta({ flags: '--task <name>', description: 'causal-lm, sequence-classification, image-classification, ...' }),
+  data: z.string().meta({
+    flags: '--data <file>',
+    description: 'rows to train on (.tsv, .csv, .jsonl; or a folder of images by label)',
+  }),
   evalData: z.string().optional().meta({ flags: '--eval-data <file>', description: 'rows to measure on' }),
   columns: pairs(',').meta({
     flags: '--columns <pairs>',
@@ -112,8 +116,8 @@ export const trainCommand = defineCommand({
     const targets = o.targetModules ? { targetModules: targetModules(o.targetModules) } : {};
     const method = plugins.bind(o.method, { ...settings(o.set), ...targets });
     const columns = o.columns as Record<string, string>;
-    const data = rows(o.data, { columns });
-    const labels = o.task === 'sequence-classification' ? await labelsIn(data) : undefined;
+    const data = openRows(o.task, o.data, columns);
+    const labels = await labelsInData(o.task, data);
     const base = await openModel(o.model, o.task, { maxLength: o.maxLength, labels, newHead: o.newHead, seed: o.seed });
     const backend = await openBackend(o); // in this thread: between steps signals are heard, and nothing is held twice
     const checkpoints = join(o.output, 'checkpoints');
@@ -136,7 +140,7 @@ export const trainCommand = defineCommand({
         },
         signal: context.signal,
         ...(o.steps === undefined ? { epochs: o.epochs ?? DEFAULT_EPOCHS } : { steps: o.steps, epochs: o.epochs }),
-        ...(o.evalData === undefined ? {} : { evalData: rows(o.evalData, { columns }) }),
+        ...(o.evalData === undefined ? {} : { evalData: openRows(o.task, o.evalData, columns) }),
         ...(o.warmupRatio === undefined ? {} : { warmupRatio: o.warmupRatio }),
         ...(o.maxGradNorm === undefined ? {} : { maxGradNorm: o.maxGradNorm }),
       });

@@ -6,6 +6,7 @@ import { builtinKinds, type Kinds, kindOf } from '../delta/registry.js';
 import { PeftError, Problems } from '../errors.js';
 import { createOps } from '../graph/ops.js';
 import type { TensorRef } from '../tensor/tensor.js';
+import { underOwnPaths } from './aliases.js';
 import { type ChangedModule, changedOutput } from './attach-terms.js';
 import { type Move, moveOutputs } from './branch.js';
 import type { ModelGraph, Site } from './target.js';
@@ -30,9 +31,10 @@ export interface AttachDeltaOptions {
  */
 export async function attachDelta<M extends ModelGraph>(
   model: M,
-  adapter: Adapter,
+  given: Adapter,
   options: AttachDeltaOptions = {},
 ): Promise<M> {
+  const adapter = underOwnPaths(given, targetsOf(model));
   const { weight = 1, kinds = builtinKinds, parameters } = options;
   const name = options.name ?? freeName(model);
   checkFit(model, adapter, weight, kinds, parameters);
@@ -86,6 +88,8 @@ function modulesOf(
   }
   return { modules, others };
 }
+
+const targetsOf = ({ sites }: ModelGraph) => [...sites.values()].map(({ target }) => target);
 
 /** Other modules with the same weight. */
 const sitesSharing = (sites: ModelGraph['sites'], { target }: Site): Site[] =>

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { PeftError, Problems } from '../errors.js';
 import { elementCount } from '../tensor/dtype.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';
+import { namesOf } from './aliases.js';
 import { ownConfig, rulesOf, type SharedConfig } from './config.js';
 import { type Bound, requireBound } from './define-method.js';
 import { type MatchReport, matchTargets, type Unmatched } from './match.js';
@@ -157,7 +158,9 @@ function configureSites<Schema extends z.ZodType>(
   const sites = targets.map((target) => {
     const c = { ...own };
     for (const { key, lookup, used } of patterns) {
-      const entry = lookup(target.path);
+      const entry = namesOf(target)
+        .map(lookup)
+        .find((found) => found !== undefined);
       if (!entry) continue;
       used.add(entry.key);
       c[key] = entry.value;

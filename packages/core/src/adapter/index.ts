@@ -1,3 +1,4 @@
+export { underOwnPaths } from './aliases.js';
 export * from './attach-delta.js';
 export * from './attach-method.js';
 export * from './attach-slots.js';

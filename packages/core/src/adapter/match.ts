@@ -1,4 +1,5 @@
 import { PeftError } from '../errors.js';
+import { namesOf } from './aliases.js';
 import { nearNames } from './near.js';
 import { type PythonRegex, pythonRegex } from './python-regex.js';
 import type { Target } from './target.js';
@@ -35,12 +36,13 @@ const endsAt = (path: string, name: string): boolean => path === name || path.en
 
 /**
  * Selects by PEFT's rules. `paths` are module paths without a wrapper's prefix. 'all-linear' selects every path for
- * which `linear` holds.
+ * which `linear` holds. `names` are all that a rule may call the module at a path: each rule holds when it does for one.
  */
 export function matchModules(
   paths: readonly string[],
   rules: TargetRules,
   linear: (path: string) => boolean = () => true,
+  names: (path: string) => readonly string[] = (path) => [path],
 ): MatchReport {
   const used = new Map<string, Unmatched & { hits: number }>();
   const entry = (rule: string, text: string | number) => {
@@ -56,12 +58,13 @@ export function matchModules(
   const saved = listOf(rules.modulesToSave).map((name) => pythonRegex(`(^|.*\\.)${name}($|\\..*)`, 'modulesToSave'));
 
   const matched = paths.filter((path) => {
-    if (saved.some((regex) => regex.match(path) !== undefined)) return false;
-    const selected = selects(path);
-    if (!selected) return false;
-    if (excludes(path)) return false;
+    const called = names(path);
+    if (saved.some((regex) => called.some((name) => regex.match(name) !== undefined))) return false;
+    const selected = called.map(selects).filter((found) => found !== false);
+    if (selected.length === 0) return false;
+    if (called.filter(excludes).length > 0) return false;
     // PEFT: a path given in full is taken whatever layers were named.
-    return selected === 'exact' || inLayer(path);
+    return selected.includes('exact') || called.filter(inLayer).length > 0;
   });
   const unmatched = [...used.values()].filter(({ hits }) => hits === 0).map(({ rule, entry }) => ({ rule, entry }));
   return { matched, unmatched };
@@ -136,10 +139,10 @@ export function matchTargets(
 ): { readonly targets: readonly Target[]; readonly report: MatchReport } {
   const byPath = new Map(targets.map((target) => [target.path, target]));
   const linear = (path: string) => {
-    const { kind, head } = byPath.get(path)!;
-    return (kind === 'linear' || kind === 'conv1d') && head !== true;
+    const target = byPath.get(path);
+    return (target?.kind === 'linear' || target?.kind === 'conv1d') && target.head !== true;
   };
-  const report = matchModules([...byPath.keys()], rules, linear);
+  const report = matchModules([...byPath.keys()], rules, linear, (path) => namesOf(byPath.get(path)!));
   if (report.matched.length === 0) throw nothingMatched(targets, rules, report);
   return { targets: report.matched.map((path) => byPath.get(path)!), report };
 }

@@ -3,9 +3,11 @@ import { contentDigest } from '../delta/digest.js';
 import { sameExtents } from '../delta/kinds/common.js';
 import { PeftError, Problems } from '../errors.js';
 import { cast, toF32 } from '../tensor/convert.js';
+import { isFloat } from '../tensor/dtype.js';
 import { createRandom } from '../tensor/random.js';
 import { tensorRef } from '../tensor/refs.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';
+import { underOwnPaths } from './aliases.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { Initial, Params } from './method.js';
@@ -84,7 +86,7 @@ export async function startTensors(
  */
 export async function resumeTensors(
   plan: Plan,
-  adapter: Adapter,
+  given: Adapter,
   options: { readonly seed: number | bigint; readonly parameters: ReadonlyMap<string, TensorRef> },
 ): Promise<Start> {
   const { method } = plan;
@@ -93,6 +95,10 @@ export async function resumeTensors(
       'CONFIG_UNSUPPORTED',
       `${method.name} cannot be trained on from a saved adapter: start it afresh.`,
     );
+  const adapter = underOwnPaths(
+    given,
+    plan.sites.map(({ target }) => target),
+  );
   const fresh = await startTensors(plan, options);
   const train = new Map(fresh.train);
   const frozen = new Map(fresh.frozen);
@@ -110,7 +116,7 @@ export async function resumeTensors(
       const name = tensorName(target.path, letter);
       const into = [train, held].find((tensors) => tensors.has(name)) ?? frozen;
       const own = into.get(name);
-      if (own && sameExtents(own.shape, tensor.shape)) into.set(name, own.dtype === 'f32' ? toF32(tensor) : tensor);
+      if (own && sameExtents(own.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
       else
         problems.add(
           `"${name}" is [${tensor.shape}], this configuration has ${own ? `[${own.shape}]` : 'no such tensor'}.`,

@@ -6,6 +6,11 @@ export interface Target {
   readonly kind: 'linear' | 'conv1d' | 'embedding' | 'vector' | 'block';
   /** Module path in Hugging Face terms, e.g. `model.layers.0.self_attn.q_proj`. */
   readonly path: string;
+  /**
+   * Other paths of the module, in checkpoints and adapters that were made with other releases of its library, in the
+   * same order at every target. Rules and adapters may use any of them.
+   */
+  readonly aliases?: readonly string[];
   readonly in: number;
   readonly out: number;
   /** The module's own parameters, by their name within the module (`weight`, `bias`). */

@@ -79,6 +79,8 @@ export interface Kind {
   scale(term: Term, factor: number): Term;
   /** The exact sum as one term of this kind, or undefined when the terms just stand side by side. */
   add?(terms: readonly Term[], shape: readonly number[]): Promise<Term>;
+  /** Where it is not W + ΔW: the term that gives Σ wᵢ Wᵢ′ of theirs, Σ wᵢ = 1, or why there is none. */
+  mean?(terms: readonly Term[], weights: readonly number[]): Promise<Term | string>;
   /** Bytes the term takes in memory. */
   bytes(term: Term): number;
   /** What is wrong with the term for a parameter of this shape; empty when nothing is. */

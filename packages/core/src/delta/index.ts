@@ -1,3 +1,4 @@
+export * from './additive.js';
 export * from './algebra.js';
 export * from './apply.js';
 export * from './codec.js';
@@ -16,6 +17,7 @@ export { mask, maskTerm, packMask } from './kinds/mask.js';
 export { rows, rowsTerm } from './kinds/rows.js';
 export { type ScalingOptions, scaling, scalingTerm } from './kinds/scaling.js';
 export { sparse, sparseTerm } from './kinds/sparse.js';
+export * from './mean.js';
 export * from './registry.js';
 export * from './stamp.js';
 export * from './truncation.js';

@@ -1,5 +1,6 @@
 export { type Content, type DirectoryOptions, isWithin, writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 export { digestSource, digestTensor, digestTensors, sha256 } from './digest.js';
+export { type FileSet, folderFiles } from './file-set.js';
 export { type HttpOptions, httpSource } from './http-source.js';
 export {
   describeJson,
@@ -13,6 +14,7 @@ export {
   quote,
   toPlain,
 } from './json-values.js';
+export { listDirectory } from './list.js';
 export { type NonFinite, nonFinite } from './non-finite.js';
 export { recognise, recogniseBytes } from './recognise.js';
 export { openSafetensors, type ReadOptions, type WeightFile } from './safetensors-read.js';

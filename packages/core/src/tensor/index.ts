@@ -23,3 +23,4 @@ export { smallFloatValues } from './small-float.js';
 export { type Svd, svd } from './svd.js';
 export type { DType, Tensor, TensorRef, TypedArray } from './tensor.js';
 export { topSvd } from './top-svd.js';
+export { transposed } from './transpose.js';

@@ -30,7 +30,9 @@ export async function loadData<E extends Example>(rows: Rows, task: Task<E>, nam
   let index = 0;
   for await (const row of rows) {
     try {
-      examples.push(task.encode(row, index));
+      const example = task.encode(row, index);
+      await task.check?.(example);
+      examples.push(example);
     } catch (error) {
       if (!isPeftError(error) || error.code !== 'DATA_INVALID') throw error;
       problems.push(error.message);

@@ -5,6 +5,7 @@ import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { loadData, type Rows } from './data.js';
+import { loadBatch } from './load-batch.js';
 import type { Example, Task, TaskModel } from './model.js';
 import { feedsOf } from './stepper.js';
 
@@ -44,10 +45,7 @@ export async function createEvaluator<E extends Example>(
       for (const indices of batches) {
         if (cancel?.aborted)
           throw new PeftError('CANCELLED', 'The evaluation was cancelled.', { cause: cancel.reason });
-        const batch = task.batch(
-          indices.map((i) => examples[i]!),
-          indices,
-        );
+        const batch = await loadBatch(task, examples, indices);
         metrics.add(await program.run(feedsOf(graph, { ...batch.feeds, ...parameters })), batch);
       }
       return metrics.result();

@@ -17,6 +17,7 @@ export { dropoutMask, type RowOrigins } from './dropout.js';
 export { type EvaluateOptions, evaluate } from './evaluate.js';
 export * from './events.js';
 export { type Group, groupsOf, scalarFeeds } from './groups.js';
+export { loadBatch } from './load-batch.js';
 export { createLook, type LookParts } from './look.js';
 export { methodInputs } from './method-inputs.js';
 export * from './model.js';

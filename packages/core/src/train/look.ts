@@ -13,6 +13,7 @@ import { createRandom } from '../tensor/random.js';
 import { f32 } from '../tensor/refs.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { batchFeeds } from './batch-feeds.js';
+import { loadBatch } from './load-batch.js';
 import type { Batch, Example, TaskModel } from './model.js';
 import type { Order } from './order.js';
 import { feedsOf } from './stepper.js';
@@ -45,10 +46,7 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
     try {
       const all = Array.from({ length: count }, (_, t) => order.update(t).batches).flat();
       for (const indices of all.slice(0, count)) {
-        const batch = model.task.batch(
-          indices.map((i) => examples[i]!),
-          indices,
-        );
+        const batch = await loadBatch(model.task, examples, indices);
         const [feeds] = batchFeeds([batch], { inputs: [], seed, update: 0 });
         const results = await program.run(feedsOf(graph, feeds!));
         yield { batch, outputs: new Map([...names].map(([path, name]) => [path, results[name]!])) };

@@ -35,6 +35,17 @@ export interface Task<E extends Example = Example> {
   readonly modulesToSave: readonly string[];
   /** @throws PeftError DATA_INVALID naming the row and the column */
   encode(row: Readonly<Record<string, string>>, index: number): E;
+  /**
+   * Looks at what `load` will fetch for an example, before anything long begins.
+   * @throws PeftError DATA_INVALID naming the row
+   */
+  check?(example: E): Promise<void>;
+  /**
+   * Fetches what is too large to keep for a whole data set (the pixels of an image), for the examples of one batch.
+   * `batch` is given what it returns.
+   * @throws PeftError FILE_MISSING, FILE_INVALID, DATA_INVALID
+   */
+  load?(examples: readonly E[]): Promise<readonly E[]>;
   /** `indices` are the samples' numbers in the data set. */
   batch(examples: readonly E[], indices: readonly number[], options?: { labels?: boolean }): Batch;
   metrics(): Metrics;

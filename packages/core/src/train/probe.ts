@@ -5,6 +5,7 @@ import { PeftError } from '../errors.js';
 import type { ShapedValue } from '../graph/graph.js';
 import { createOps } from '../graph/ops.js';
 import { batchFeeds } from './batch-feeds.js';
+import { loadBatch } from './load-batch.js';
 import type { Example, Task } from './model.js';
 import { lossName } from './step-graph.js';
 import { feedsOf, numberOf } from './stepper.js';
@@ -30,10 +31,7 @@ export async function createProbe<E extends Example>(
   const program = await compileGraph(backend, graph, { outputs: [lossName], purpose: 'train' });
   return {
     async loss(indices, inputs) {
-      const batch = task.batch(
-        indices.map((i) => examples[i]!),
-        indices,
-      );
+      const batch = await loadBatch(task, examples, indices);
       const [feeds] = batchFeeds([batch], { inputs: [], seed: 0, update: 0 });
       return numberOf((await program.run(feedsOf(graph, { ...feeds, ...inputs })))[lossName]);
     },

@@ -9,6 +9,7 @@ import { createEvaluator, type Evaluator } from './evaluate.js';
 import type { TrainEvent } from './events.js';
 import { judge, requireFinite } from './judge.js';
 import { type Laid, layPhase } from './lay.js';
+import { loadBatch } from './load-batch.js';
 import { activeInputs, methodInputs } from './method-inputs.js';
 import type { Example, TaskModel } from './model.js';
 import { nextStart } from './next-phase.js';
@@ -88,11 +89,8 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     const began = performance.now();
     const { step: t, epochLoss } = progress;
     const now = clock();
-    const batches = order.update(t).batches.map((indices) =>
-      task.batch(
-        indices.map((i) => prepared.examples[i]!),
-        indices,
-      ),
+    const batches = await Promise.all(
+      order.update(t).batches.map((indices) => loadBatch(task, prepared.examples, indices)),
     );
     const factor = schedules[progress.phase]!(now.phaseStep - 1);
     const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });

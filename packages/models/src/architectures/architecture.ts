@@ -10,7 +10,10 @@ export interface BuildOptions {
   readonly read: boolean;
   /** Takes cached keys and values and returns the new ones. */
   readonly cache: boolean;
-  /** Also outputs `hidden_states.0` (the embeddings) to `hidden_states.N` (after the last layer and the final norm). */
+  /**
+   * Also outputs `hidden_states.0` (the embeddings) to `hidden_states.N` (after the last layer), as transformers has
+   * them: those of decoders after the final norm, those of a vision transformer before it.
+   */
   readonly hiddenStates: boolean;
   /** Number of labels of a classification head. */
   readonly classes: number;
@@ -33,6 +36,15 @@ export interface CacheShape {
   readonly headDim: number;
 }
 
+/** What a model looks at. */
+export interface ImageShape {
+  readonly channels: number;
+  /** Height and width in pixels. */
+  readonly size: readonly [number, number];
+  /** Tokens that it becomes. */
+  readonly tokens: number;
+}
+
 /** How one family of Hugging Face models becomes graphs. */
 export interface Architecture<C = unknown> {
   readonly spec: 'v1';
@@ -46,11 +58,13 @@ export interface Architecture<C = unknown> {
   config(raw: RawConfig): C;
   readonly heads: Readonly<Record<string, Head<C>>>;
   cache?(config: C): CacheShape;
+  /** What a vision model sees (input `pixel_values` [batch, channels, ...size]). */
+  image?(config: C): ImageShape;
   /** Size of one layer, which tells how to lay out batches. */
   layerSize?(config: C): LayerSize;
   /** Parameters that are another one under a second name: alias -> source. */
   tied?(config: C): Readonly<Record<string, string>>;
-  /** Other names that checkpoints have for a parameter. */
+  /** Other names that checkpoints have for a parameter and adapters for a module, always as many. */
   aliases?(path: string): readonly string[];
 }
 

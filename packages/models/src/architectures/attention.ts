@@ -15,8 +15,8 @@ export interface Past {
 
 export interface AttentionOptions extends HeadSizes {
   readonly queries: Grid;
-  /** Added to the scores: batch × 1 × queries × keys. */
-  readonly bias: ShapedValue;
+  /** Added to the scores: batch × 1 × queries × keys. Undefined where every token sees every other. */
+  readonly bias: ShapedValue | undefined;
   readonly past?: Past;
 }
 
@@ -40,8 +40,10 @@ export function attention(
   const fold = (x: ShapedValue) => ops.reshape(x, ['batch', kvHeads, folded, x.shape[3]!]);
 
   const rows = fold(q); // batch × kvHeads × (group·queries) × headDim
-  const scores = (keys: ShapedValue, hide: ShapedValue) =>
-    ops.add(unfold(ops.matmul(rows, ops.transpose(keys, [0, 1, 3, 2])), keys.shape[2]!), hide);
+  const scores = (keys: ShapedValue, hide: ShapedValue | undefined) => {
+    const all = unfold(ops.matmul(rows, ops.transpose(keys, [0, 1, 3, 2])), keys.shape[2]!);
+    return hide ? ops.add(all, hide) : all;
+  };
 
   const context = past ? withPast(past, scores(k, bias)) : ops.attend(fold(scores(k, bias)), v);
 

@@ -3,7 +3,7 @@ import { activations } from './activations.js';
 import { type BuildOptions, defineArchitecture } from './architecture.js';
 import { attention, splitHeads } from './attention.js';
 import { type BertConfig, bertConfig } from './bert-config.js';
-import { flat, type Grid, narrow, tokenInputs } from './grid.js';
+import { flat, narrow, type TextGrid, tokenInputs } from './grid.js';
 import { type Body, featureHeads } from './heads.js';
 import { embedding, type LinearOptions, layerNorm, linear, type Net } from './net.js';
 import { type LayerContext, stack } from './stack.js';
@@ -19,7 +19,7 @@ function body(net: Net, c: BertConfig, prefix: string, options: BuildOptions): B
   });
 }
 
-function embeddings(net: Net, c: BertConfig, path: string, ids: ShapedValue, grid: Grid): ShapedValue {
+function embeddings(net: Net, c: BertConfig, path: string, ids: ShapedValue, grid: TextGrid): ShapedValue {
   const { ops } = net;
   const types = flat(net, ops.input('token_type_ids', 'i64', ['batch', 'length']));
   const words = embedding(net, `${path}.word_embeddings`, ids, c.vocabSize, c.hiddenSize);

@@ -3,9 +3,10 @@ import type { Architecture } from './architecture.js';
 import { bert } from './bert.js';
 import { gpt2 } from './gpt2.js';
 import { llama, qwen2 } from './llama.js';
+import { vit } from './vit.js';
 
 /** The architectures of this package. */
-export const architectures: readonly Architecture[] = [bert, gpt2, llama, qwen2];
+export const architectures: readonly Architecture[] = [bert, gpt2, llama, qwen2, vit];
 
 /** @throws PeftError MODEL_UNSUPPORTED naming the type and those there are */
 export function findArchitecture(modelType: string, among: readonly Architecture[] = architectures): Architecture {

@@ -17,7 +17,7 @@ function body(net: Net, c: LlamaConfig, prefix: string, options: BuildOptions): 
   const { ids, grid } = tokenInputs(net);
   const turns = new Map<Grid, Rotation>();
   const turnOf = (of: Grid): Rotation => {
-    const turn = turns.get(of) ?? rotation(net, of, c.headDim, c.ropeTheta);
+    const turn = turns.get(of) ?? rotation(net, of.position!, c.headDim, c.ropeTheta);
     turns.set(of, turn);
     return turn;
   };

@@ -8,6 +8,8 @@ export interface ParameterSource {
   lookup(path: string, shape: readonly number[]): TensorRef;
   /** Parameters that are another one under a second name: alias -> source. */
   readonly tied: Readonly<Record<string, string>>;
+  /** Other paths of a module or parameter; its own may be among them. */
+  aliases?(path: string): readonly string[];
 }
 
 /** What an architecture builds with: the graph's operations, the weights by parameter path, and the named places. */
@@ -25,6 +27,11 @@ export const createNet = (name: string, source: ParameterSource): Net => ({
 /** A weight as a graph value, named by its parameter path. Tied ones are one value, so they train as one. */
 export const parameter = (net: Net, path: string, shape: readonly number[]): ShapedValue =>
   net.ops.weight(net.tied[path] ?? path, net.lookup(path, shape));
+
+function aliasesOf(net: Net, path: string): Pick<Target, 'aliases'> {
+  const aliases = net.aliases?.(path).filter((alias) => alias !== path) ?? [];
+  return aliases.length > 0 ? { aliases } : {};
+}
 
 function place(net: Net, target: Target, x: ShapedValue, y: ShapedValue): ShapedValue {
   net.sites.set(target.path, { target, x, y });
@@ -60,6 +67,7 @@ export function linear(net: Net, path: string, x: ShapedValue, options: LinearOp
   const target: Target = {
     kind,
     path,
+    ...aliasesOf(net, path),
     in: width,
     out,
     parameters,

@@ -20,7 +20,7 @@ export function pool(net: Net, hidden: ShapedValue, grid: Grid, pooling: Pooling
   const rows = mulDim('batch', 'reads');
 
   function mean(): ShapedValue {
-    const same = ops.equal(ops.unsqueeze(reads.grid.segment, [2]), ops.unsqueeze(grid.segment, [1]));
+    const same = ops.equal(ops.unsqueeze(reads.grid.segment!, [2]), ops.unsqueeze(grid.segment!, [1]));
     const member = ops.cast(same, 'f32'); // batch × reads × length
     const sum = ops.matmul(member, ops.reshape(hidden, ['batch', 'length', width]));
     return ops.reshape(ops.div(sum, ops.sum(member, [2])), [rows, width]);

@@ -8,8 +8,8 @@ import type { Net } from './net.js';
 /** The tokens whose rows a layer computes: all of them, or in the last layer those that are read. */
 export interface Asking {
   readonly grid: Grid;
-  /** batch × 1 × asking tokens × all tokens */
-  readonly bias: ShapedValue;
+  /** batch × 1 × asking tokens × all tokens; undefined where all see all. */
+  readonly bias: ShapedValue | undefined;
   readonly reads?: Reads;
 }
 

@@ -1,4 +1,5 @@
 import { type Batch, type Example, PeftError, type Task } from '@peftjs/core';
+import type { FileSet } from '@peftjs/core/files';
 import type { Tensor, TensorRef } from '@peftjs/core/tensor';
 import type { Architecture, BuildOptions } from '../architectures/architecture.js';
 import { attentionLength } from '../architectures/balance.js';
@@ -8,6 +9,9 @@ import type { Tokenizer } from '../tokenizer.js';
 
 /** What is known of a model before a task is bound to it. */
 export interface ModelPieces {
+  /** The model directory, or a set of its files. */
+  readonly files: string | FileSet;
+  /** What messages call it. */
   readonly directory: string;
   readonly config: ModelConfig;
   readonly architecture: Architecture;
@@ -24,13 +28,15 @@ export interface ModelTask<E extends Example = Example> extends Task<E> {
     /** `new`: the head's module is made anew even when the checkpoint has one. */
     readonly weights?: 'checkpoint' | 'new';
   };
+  /** Column that a string alone stands for where rows are predicted. Default `text`. */
+  readonly column?: string;
   /** Whether it can be trained: it has labels and a loss. */
   readonly trainable: boolean;
   /** What the outputs of a batch say of each of its samples, in the order of their numbers. */
   predictions?(outputs: Readonly<Record<string, Tensor>>, batch: Batch): Prediction[];
 }
 
-/** What a model says of one text. */
+/** What a model says of one sample. */
 export interface Prediction {
   /** The most probable label. */
   readonly label?: string;

@@ -7,6 +7,7 @@ import {
   type Target,
   type TensorRef,
   toF32,
+  underOwnPaths,
 } from '@peftjs/core';
 import type { HeadContent, Layout, SlotContent } from '../worker/protocol.js';
 
@@ -39,7 +40,8 @@ const split = (path: string): readonly [module: string, leaf: string] => {
  * Checks an adapter against the base and reads what goes into a slot.
  * @throws PeftError ADAPTER_MISMATCH with everything that keeps it from being served over this base
  */
-export async function prepare(adapter: Adapter, base: Base): Promise<Prepared> {
+export async function prepare(given: Adapter, base: Base): Promise<Prepared> {
+  const adapter = underOwnPaths(given, base.targets.values());
   const problems = new Problems();
   const made = adapter.base?.digest;
   if (made !== undefined && made !== (await base.digest())) {

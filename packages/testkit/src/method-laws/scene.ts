@@ -50,6 +50,8 @@ export interface TestMethodOptions {
   readonly layouts?: readonly Layout[];
   /** Kinds of updates beside the built-in ones. */
   readonly kinds?: readonly Kind[];
+  /** Nothing of the start is random. Default false. */
+  readonly seedless?: boolean;
   /** The gradient is not that of the loss, on purpose: a part of the formula is taken for a constant. */
   readonly constantParts?: boolean;
   /** Options of the short runs, where the usual ones do not suit the method. */

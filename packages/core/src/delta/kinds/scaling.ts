@@ -1,5 +1,6 @@
 import { toF32 } from '../../tensor/convert.js';
 import { isFloat } from '../../tensor/dtype.js';
+import { f32, tensorRef } from '../../tensor/refs.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import { defineKind } from '../define.js';
 import type { Term } from '../delta.js';
@@ -37,6 +38,15 @@ export const scaling = defineKind({
     for (let i = 0; i < out.data.length; i++)
       out.data[i] = out.data[i]! * l[rows ? Math.floor(i / columns) : i % columns]!;
     return out;
+  },
+
+  /** Σ wᵢ diag(lᵢ) W = diag(Σ wᵢ lᵢ) W. */
+  async mean(terms, weights) {
+    const [first] = terms as [Term];
+    if (terms.some(({ meta }) => meta.side !== first.meta.side)) return 'is scaled at inputs and at outputs';
+    const vectors = await Promise.all(terms.map(async (term) => toF32(await readTensor(term, 'vector')).data));
+    const sum = vectors[0]!.map((_, i) => vectors.reduce((all, vector, k) => all + weights[k]! * vector[i]!, 0));
+    return { ...first, tensors: { vector: tensorRef(f32([sum.length], sum)) } };
   },
 
   bytes: bytesOf,

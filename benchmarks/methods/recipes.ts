@@ -1,0 +1,24 @@
+/** A method as it is compared: what `peft train` is told besides the data. */
+export interface Recipe {
+  readonly name: string;
+  readonly method: string;
+  readonly set: Readonly<Record<string, string | number | boolean>>;
+  readonly lr: number;
+  readonly targetModules?: string;
+}
+
+const attention = 'query,value';
+
+/** Defaults of each method where it has them; rates are those that its paper or authors use for encoders, in their order of size. */
+export const recipes: readonly Recipe[] = [
+  { name: 'lora r 8', method: 'lora', set: { r: 8, alpha: 16 }, lr: 1e-3, targetModules: attention },
+  { name: 'lora r 1', method: 'lora', set: { r: 1, alpha: 2 }, lr: 1e-3, targetModules: attention },
+  { name: 's2ft 3 %', method: 's2ft', set: { ratio: 0.03 }, lr: 3e-3 },
+];
+
+/** Data sets with their epochs, and what PEFT reaches by LoRA r 8, r 1 and full fine-tuning (mean accuracy). */
+export const tasks = [
+  { name: 'trec', epochs: 3, reference: { 'lora r 8': 0.947, 'lora r 1': 0.919, full: 0.967 } },
+  { name: 'sst2', epochs: 2, reference: { 'lora r 8': 0.867, full: 0.886 } },
+  { name: 'subj', epochs: 1, reference: { 'lora r 8': 0.935 } },
+] as const;

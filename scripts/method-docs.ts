@@ -1,0 +1,118 @@
+// Writes docs/methods/NAME.md for every method of the packages, from its schema, its paper and the newest benchmark.
+// `npm run docs` writes them, `npm run docs -- --check` says which are out of date.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Method, Plugin } from '@peftjs/core';
+import { z } from 'zod';
+import { packages } from './packages.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+interface Property {
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly anyOf?: readonly Property[];
+  readonly items?: Property;
+}
+
+interface Measured {
+  readonly results: readonly {
+    readonly method: string;
+    readonly recipe: string;
+    readonly task: string;
+    readonly trainable: number;
+    readonly mean: number;
+    readonly accuracy: readonly number[];
+    readonly savedBytes: number;
+  }[];
+}
+
+/** The type of an option in a few words. */
+function typeOf({ type, enum: values, anyOf, items }: Property): string {
+  if (values) return values.map((value) => `\`${value}\``).join(', ');
+  if (anyOf) return anyOf.map(typeOf).join(' or ');
+  return type === 'array' ? `list of ${items ? typeOf(items) : 'values'}` : (type ?? 'value');
+}
+
+const shown = (value: unknown): string => (value === undefined ? '' : `\`${JSON.stringify(value)}\``);
+
+/** A pipe would end the cell. */
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+/** The newest figures of `peft bench methods`. */
+function measured(): Measured | undefined {
+  const path = join(root, 'benchmarks', 'results', 'methods.json');
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Measured[]).at(-1) : undefined;
+}
+
+function page(method: Method, packageName: string, description: string, figures: Measured | undefined): string {
+  const { properties = {} } = z.toJSONSchema(method.config, { io: 'input', unrepresentable: 'any' }) as {
+    properties?: Record<string, Property>;
+  };
+  const options = Object.entries(properties).map(
+    ([key, property]) =>
+      `| \`${key}\` | ${cell(typeOf(property))} | ${cell(shown(property.default))} | ${cell(property.description ?? '')} |`,
+  );
+  const own = figures?.results.filter((row) => row.method === method.name) ?? [];
+  const rows = own.map(
+    ({ task, recipe, trainable, mean, accuracy, savedBytes }) =>
+      `| ${task} | ${recipe} | ${trainable} | ${mean.toFixed(4)} (${accuracy.join(', ')}) | ${savedBytes} |`,
+  );
+  const acts = [
+    ...(method.weight ? ['changes weights in the graph'] : []),
+    ...(method.delta || method.apply ? ['adds a branch to the output of its targets'] : []),
+    ...(method.rewrite ? ['replaces the output of its targets'] : []),
+    ...(method.forward ? ['needs no gradient graph'] : []),
+  ];
+  return `${[
+    `# ${method.name}`,
+    '',
+    `${description} Package [\`${packageName}\`](../../packages/${packageName.split('/')[1]}). Paper: <${method.paper}>.`,
+    '',
+    `It ${acts.join(' and ')}; targets may be of kind ${method.kinds.join(', ')}. ${
+      method.additive ? 'Its adapters add: `sum`, `scale` and merging are exact.' : 'Its adapters do not add to others.'
+    } They are saved in the layout \`${method.layout}\`.`,
+    '',
+    '| option | type | default | |',
+    '|---|---|---|---|',
+    ...options,
+    '',
+    'Beside these it takes what all methods share: `targetModules`, `excludeModules`, `layersToTransform`, `layersPattern`, `modulesToSave`, `dropout`, `bias`.',
+    ...(rows.length > 0
+      ? [
+          '',
+          'Measured with `peft bench methods` (22M encoder, batches of 32, mean accuracy and that of each seed):',
+          '',
+          '| data | recipe | trained | accuracy | bytes saved |',
+          '|---|---|---|---|---|',
+          ...rows,
+        ]
+      : []),
+  ].join('\n')}\n`;
+}
+
+const check = process.argv.includes('--check');
+const folder = join(root, 'docs', 'methods');
+mkdirSync(folder, { recursive: true });
+const figures = measured();
+const stale: string[] = [];
+for (const { path, manifest } of packages) {
+  const entry = join(path, 'src', 'index.ts');
+  if (!existsSync(entry) || !readFileSync(entry, 'utf8').includes('definePlugin')) continue;
+  const { default: plugin } = (await import(entry)) as { default?: Plugin };
+  for (const { method } of plugin?.methods ?? []) {
+    const file = join(folder, `${method.name}.md`);
+    const text = page(method, manifest.name, manifest.description, figures);
+    if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
+    stale.push(method.name);
+    if (!check) writeFileSync(file, text);
+  }
+}
+if (stale.length > 0) console.log(`${check ? 'Out of date' : 'Written'}: ${stale.join(', ')}`);
+if (check && stale.length > 0) {
+  console.error('Run npm run docs.');
+  process.exitCode = 1;
+}
