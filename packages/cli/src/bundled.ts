@@ -5,6 +5,7 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/lora'),
   () => import('@peftjs/sora'),
   () => import('@peftjs/nola'),
+  () => import('@peftjs/sft'),
   () => import('@peftjs/compeft'),
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),
