@@ -19,6 +19,7 @@ import {
 } from '@peftjs/merge';
 import { weighted } from './adapters.js';
 import type { Context, Result } from './command.js';
+import { cookSoup, scoredSoups } from './merge-soups.js';
 import { loadPlugins, type Plugins } from './plugins.js';
 import { settings } from './settings.js';
 
@@ -29,6 +30,7 @@ export interface RunOptions {
   readonly energy?: number | undefined;
   readonly outDtype?: MergeOptions['outDtype'] | undefined;
   readonly report?: string | undefined;
+  readonly score?: string | undefined;
   readonly threads?: number | undefined;
   readonly seed: number;
   readonly plugin: readonly string[];
@@ -117,13 +119,21 @@ async function mergeFactors(
 /** Merges with a method by name. @throws PeftError CONFIG_INVALID naming the methods that are known */
 export async function mergeNamed(named: NamedMerge, o: RunOptions, context: Context): Promise<Result> {
   const plugins = await loadPlugins(o.plugin);
+  const { kinds, layouts } = plugins;
+  const options = {
+    ...runOptions(o, context),
+    kinds,
+    layouts,
+    ...given({ base: named.base, as: o.as, rank: o.rank, energy: o.energy }),
+  };
+  if (scoredSoups.includes(named.method)) return cookSoup(named.method, { ...named, score: o.score, options }, context);
   const merges = mergesOf(plugins);
   const { name, config } = methodNamed(named.method);
   const method = merges.get(name);
   const factors = loraMerges.get(named.method);
   if (!method && factors) return mergeFactors(factors, named, o, plugins);
   if (!method) {
-    const known = ['attach', ...merges.keys(), ...loraMerges.keys()];
+    const known = ['attach', ...scoredSoups, ...merges.keys(), ...loraMerges.keys()];
     const message = `There is no merge method ${JSON.stringify(named.method)}; known: ${known.join(', ')}.`;
     throw new PeftError('CONFIG_INVALID', message, { details: { method: named.method, known } });
   }
@@ -133,14 +143,7 @@ export async function mergeNamed(named: NamedMerge, o: RunOptions, context: Cont
     const { path, weight } = weighted(text);
     return { input: path, weight };
   });
-  const { kinds, layouts } = plugins;
-  const run = merge(bound, inputs, {
-    ...runOptions(o, context),
-    kinds,
-    layouts,
-    output: named.output,
-    ...given({ base: named.base, as: o.as, rank: o.rank, energy: o.energy }),
-  });
+  const run = merge(bound, inputs, { ...options, output: named.output });
   return resultOf(await follow(run, context));
 }
 
