@@ -1,4 +1,5 @@
-import { type Adapter, readAdapter, scale, sum } from '@peftjs/core';
+import { type Adapter, scale, sum } from '@peftjs/core';
+import { type ReadingOptions, readAnyAdapter } from './any-adapter.js';
 import type { Plugins } from './plugins.js';
 import { UsageError } from './usage.js';
 
@@ -13,13 +14,12 @@ export function weighted(text: string): { readonly path: string; readonly weight
 /** The adapters of a command as one, each times its weight; undefined when none is given. */
 export async function readAdapters(
   given: readonly string[],
-  { layouts, kinds }: Pick<Plugins, 'layouts' | 'kinds'>,
-  warn: (message: string) => void,
+  options: ReadingOptions & { readonly plugins: Pick<Plugins, 'kinds'> },
 ): Promise<Adapter | undefined> {
   const parts: Adapter[] = [];
   for (const text of given) {
     const { path, weight } = weighted(text);
-    parts.push(scale(await readAdapter(path, { layouts, warn }), weight, kinds));
+    parts.push(scale(await readAnyAdapter(path, options), weight, options.plugins.kinds));
   }
   if (parts.length === 0) return undefined;
   const joined = sum(...parts);

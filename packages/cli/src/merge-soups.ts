@@ -1,9 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { PeftError } from '@peftjs/core';
-import { greedySoup, learnedSoup, linear, type MergeOptions, merge, slopesFromScores } from '@peftjs/merge';
+import {
+  greedySoup,
+  learnedSoup,
+  linear,
+  type MergeOptions,
+  merge,
+  slopesFromScores,
+  type WeightedSource,
+} from '@peftjs/merge';
 import { z } from 'zod';
-import { weighted } from './adapters.js';
 import type { Context, Result } from './command.js';
 import { integer, positive } from './fields.js';
 import { camelCase } from './names.js';
@@ -13,7 +20,7 @@ import { UsageError, usageOf } from './usage.js';
 
 /** A soup whose shares a score decides. */
 export interface ScoredSoup {
-  readonly models: readonly string[];
+  readonly inputs: readonly (WeightedSource & { readonly name: string })[];
   readonly set: Readonly<Record<string, unknown>>;
   readonly output: string;
   readonly score: string | undefined;
@@ -97,20 +104,19 @@ export const scoredSoups: readonly string[] = Object.keys(recipes);
  * @throws UsageError without a score command, or with weights
  */
 export async function cookSoup(method: string, soup: ScoredSoup, context: Context): Promise<Result> {
-  const { score: command, models, output, options } = soup;
-  const inputs = models.map(weighted);
+  const { score: command, inputs, output, options } = soup;
   const problems = inputs.some(({ weight }) => weight !== 1) ? [`--models: ${method} finds the weights itself`] : [];
   if (command === undefined) problems.push(`--score is missing: ${method} tries soups and asks it which are better`);
   if (problems.length > 0) throw new UsageError(problems);
   const blend = (shares: readonly number[], to: string) => {
-    const used = inputs.flatMap(({ path }, i) => (shares[i] === 0 ? [] : [{ input: path, weight: shares[i]! }]));
+    const used = inputs.flatMap((input, i) => (shares[i] === 0 ? [] : [{ ...input, weight: shares[i]! }]));
     return merge(linear({ normalize: false }), used, { ...options, output: to }).result();
   };
   const folder = await mkdtemp(join(dirname(resolve(output)), '.soup-'));
   let trials = 0;
   try {
     const { shares, found } = await recipes[method]!({
-      names: inputs.map(({ path }) => path),
+      names: inputs.map(({ name }) => name),
       set: soup.set,
       context,
       async score(shares) {

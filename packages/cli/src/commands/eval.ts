@@ -44,7 +44,7 @@ export const evaluateCommand = defineCommand({
   async run(o, { output, signal }) {
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
-    const adapter = await readAdapters(o.adapter, plugins, output.talk);
+    const adapter = await readAdapters(o.adapter, { plugins, base: o.model, signal, warn: output.talk });
     const file = rows(o.data, { columns: o.columns as Record<string, string> });
     const labels = labelsOf(adapter) ?? (o.task === 'sequence-classification' ? await labelsIn(file) : undefined);
     const base = await openModel(o.model, o.task, {

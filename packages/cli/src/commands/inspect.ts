@@ -4,6 +4,7 @@ import { defineCommand } from '../command.js';
 import { common } from '../common.js';
 import { type Format, formatOf } from '../formats.js';
 import { inspectAdapter } from '../inspect/adapter.js';
+import { inspectCompressed } from '../inspect/compressed.js';
 import type { Found } from '../inspect/found.js';
 import { inspectGguf } from '../inspect/gguf.js';
 import { inspectOnnx } from '../inspect/onnx.js';
@@ -19,18 +20,21 @@ const looks: Readonly<Record<Format, (path: string, plugins: Plugins) => Promise
   gguf: inspectGguf,
   'onnx-adapter': inspectOnnxAdapter,
   onnx: inspectOnnx,
+  compressed: inspectCompressed,
 };
 
 export const inspect = defineCommand({
   name: 'inspect',
   summary: 'says what a file or a folder is, and what is wrong with it',
-  arguments: [['<path>', 'an adapter (PEFT, .gguf, .onnx_adapter), a model directory, .onnx or .safetensors']],
+  arguments: [
+    ['<path>', 'an adapter (PEFT, compressed, .gguf, .onnx_adapter), a model directory, .onnx or .safetensors'],
+  ],
   options: z.object(common),
   async run(o, { output }, [path = '']) {
     const plugins = await loadPlugins(o.plugin);
     let found: Found;
     try {
-      found = await looks[await formatOf(path)](path, plugins);
+      found = await looks[await formatOf(path, plugins.codecs)](path, plugins);
     } catch (error) {
       if (!isPeftError(error) || error.code === 'FILE_MISSING') throw error;
       // A file that cannot be used is what inspect is for: its problems are the answer.

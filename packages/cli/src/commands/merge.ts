@@ -59,12 +59,12 @@ const Named = z.strictObject({
 });
 type Named = z.output<typeof Named>;
 
-async function attach({ base, models, set, output: directory }: Named, { output }: Context, o: RunOptions) {
+async function attach({ base, models, set, output: directory }: Named, { output, signal }: Context, o: RunOptions) {
   if (Object.keys(set).length > 0)
     throw new UsageError([`--set: the method attach has no keys, given ${Object.keys(set).join(', ')}`]);
   if (base === undefined) throw new UsageError(['--base is missing']);
   const plugins = await loadPlugins(o.plugin);
-  const adapter = (await readAdapters(models, plugins, output.talk))!;
+  const adapter = (await readAdapters(models, { plugins, base, signal, warn: output.talk }))!;
   const labels = labelsOf(adapter);
   const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
   return writeMerged(model, adapter, directory, plugins.kinds);
