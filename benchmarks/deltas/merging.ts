@@ -1,4 +1,7 @@
-/** Every way to merge that takes updates without their base: on whole updates, and on low-rank factors. */
+/**
+ * Every way to merge that takes updates without their base: on whole updates, and on low-rank factors. Left out are those
+ * that decompose or permute whole models: updates of low rank have no unique decomposition.
+ */
 import { type Adapter, type Delta, isPeftError } from '@peftjs/core';
 import { builtinMerges, loraMerges, merge, mergeAdapters } from '@peftjs/merge';
 
@@ -47,7 +50,7 @@ export async function* mergedByAll(
   const wanted = (name: string) => !only || only.includes(name);
   const deltas = adapters.map(({ delta }) => delta);
   for (const [name, method] of builtinMerges)
-    if (wanted(name))
+    if (wanted(name) && !method.merge.whole)
       yield attempt(name, async (own) => {
         const { delta } = await merge(method(own as never), deltas, { seed, threads: 0 }).result();
         return delta!;
