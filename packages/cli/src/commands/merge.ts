@@ -39,6 +39,7 @@ const options = z.object({
     .meta({ flags: '--out-dtype <name>', description: "f32, f16 or bf16 (default: the base's)" }),
   score: z.string().optional().meta({
     flags: '--score <command>',
+    typedOnly: true,
     description: 'for greedy_soup and learned_soup: prints the score of the model at {}, higher is better',
   }),
   report: z
