@@ -3,7 +3,7 @@
 // a tenth more.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { packages, report, root } from './packages.mjs';
@@ -11,6 +11,7 @@ import { packages, report, root } from './packages.mjs';
 /** Largest kB (1024 bytes) of each bundle, minified and packed by gzip. */
 const boundsFile = join(root, 'scripts', 'browser-bounds.json');
 const bare = new Set(builtinModules);
+const again = Symbol('asked by this check itself');
 const problems = [];
 const sizes = new Map();
 
@@ -42,12 +43,16 @@ compare(JSON.parse(readFileSync(boundsFile, 'utf8')));
 report('browser', `${sizes.size} bundles`, problems);
 
 function refuseNode(bundler, name) {
-  bundler.onResolve({ filter: /.*/ }, ({ path, importer, kind }) => {
-    if (!path.startsWith('node:') && !bare.has(path)) return undefined;
+  bundler.onResolve({ filter: /.*/ }, async ({ path, importer, kind, resolveDir, pluginData }) => {
+    if (pluginData === again || (!path.startsWith('node:') && !bare.has(path))) return undefined;
     // A package's own "browser" field may replace a bare built-in; a node: address is always one.
-    if (kind !== 'entry-point') problems.push(`${name}: ${importer} imports ${path}`);
+    const replaced = bare.has(path) && (await bundler.resolve(path, { importer, kind, resolveDir, pluginData: again }));
+    if (replaced && replaced.errors.length === 0)
+      return isAbsolute(replaced.path) ? { path: replaced.path } : { path, namespace: 'left out' };
+    problems.push(`${name}: ${importer} imports ${path}`);
     return { path, external: true };
   });
+  bundler.onLoad({ filter: /.*/, namespace: 'left out' }, () => ({ contents: '' }));
 }
 
 function measure(bytes) {

@@ -13,6 +13,8 @@ const attention = 'query,value';
 export const recipes: readonly Recipe[] = [
   { name: 'lora r 8', method: 'lora', set: { r: 8, alpha: 16 }, lr: 1e-3, targetModules: attention },
   { name: 'lora r 1', method: 'lora', set: { r: 1, alpha: 2 }, lr: 1e-3, targetModules: attention },
+  { name: 'sora r 8', method: 'sora', set: { r: 8, alpha: 16 }, lr: 1e-3, targetModules: attention },
+  { name: 'nola k 256', method: 'nola', set: {}, lr: 1e-2, targetModules: attention },
   { name: 's2ft 3 %', method: 's2ft', set: { ratio: 0.03 }, lr: 3e-3 },
 ];
 

@@ -203,7 +203,10 @@ describe('updates', () => {
 
   it('that are no sums take the base in, and are refused without one', async () => {
     const from = await paths();
-    const l = f32([12], Float32Array.from({ length: 12 }, (_, i) => 1 + i / 10));
+    const l = f32(
+      [12],
+      Float32Array.from({ length: 12 }, (_, i) => 1 + i / 10),
+    );
     const scaled = {
       shape: new Map([
         [path, shape],

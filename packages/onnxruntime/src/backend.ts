@@ -1,13 +1,10 @@
-import { type Backend, encodeModel, PeftError, type Program } from '@peftjs/core';
+import { type Backend, checkedProgram, encodeModel, PeftError, select } from '@peftjs/core';
 import { platform } from '#platform';
 import { copyWeights } from './copy-weights.js';
 import { type Choice, choose } from './device.js';
 import { withNodes } from './errors.js';
-import { checkFeeds, checkState } from './feeds.js';
 import { localExecutor } from './local.js';
 import { checkOptions, type OnnxRuntimeOptions } from './options.js';
-import { type Selection, select } from './select.js';
-import type { Session } from './session.js';
 import { sessionOptions } from './session-options.js';
 import { checkDTypes, dtypesOf } from './tensors.js';
 
@@ -66,28 +63,11 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
       const session = await executor.open(spec).catch((error: unknown) => {
         throw withNodes(error, selection.graph);
       });
-      return createProgram(selection, session);
+      return checkedProgram(selection, session);
     },
     dispose: () => executor.dispose(),
   };
 }
-
-const createProgram = (selection: Selection, session: Session): Program => ({
-  async run(feeds, { signal } = {}) {
-    throwIfAborted(signal);
-    checkFeeds(selection, feeds);
-    return session.run(feeds);
-  },
-  async read(name) {
-    checkState(selection, name);
-    return session.read(name);
-  },
-  async write(name, tensor) {
-    checkState(selection, name, tensor);
-    return session.write(name, tensor);
-  },
-  dispose: () => session.dispose(),
-});
 
 function throwIfAborted(signal?: AbortSignal): void {
   if (signal?.aborted) throw new PeftError('CANCELLED', 'The run was cancelled.', { cause: signal.reason });

@@ -1,7 +1,6 @@
-import { type DType, PeftError, Problems, type Tensor, type TypedArray } from '@peftjs/core';
+import { type DType, PeftError, Problems, type Selection, type Tensor, type TypedArray } from '@peftjs/core';
 import type { Device, RuntimeKind } from './options.js';
 import type { Ort, OrtTensor, OrtType } from './ort.js';
-import type { Selection } from './select.js';
 
 /** Element types that the runtime's JavaScript tensors have, by ours. */
 const names: Partial<Record<DType, OrtType>> = {

@@ -174,5 +174,5 @@ export const trainCommand = defineCommand({
 /** Writes the adapter; its digest is that of the files. */
 async function save(directory: string, adapter: Adapter, { layouts, kinds }: Awaited<ReturnType<typeof loadPlugins>>) {
   await writeAdapter(directory, adapter, { layouts, kinds });
-  return (await readAdapter(directory, { layouts })).digest;
+  return (await readAdapter(directory, { layouts, kinds })).digest;
 }

@@ -102,6 +102,7 @@ export async function resumeTensors(
   const fresh = await startTensors(plan, options);
   const train = new Map(fresh.train);
   const frozen = new Map(fresh.frozen);
+  const held = new Map(fresh.held);
   const problems = new Problems();
   const covered = new Set<string>();
   for (const { target, c } of plan.sites) {
@@ -113,7 +114,7 @@ export async function resumeTensors(
     const tensors = await method.fromDelta({ terms, target, c });
     for (const [letter, tensor] of Object.entries(tensors)) {
       const name = tensorName(target.path, letter);
-      const into = train.has(name) ? train : frozen;
+      const into = [train, held].find((tensors) => tensors.has(name)) ?? frozen;
       const own = into.get(name);
       if (own && sameExtents(own.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
       else
@@ -138,7 +139,7 @@ export async function resumeTensors(
       );
   }
   problems.throwIfAny('ADAPTER_MISMATCH', `The adapter does not fit this ${method.name} configuration`);
-  return { train, frozen, held: fresh.held };
+  return { train, frozen, held };
 }
 
 /** A module's terms by parameter name; one term a parameter. */
