@@ -56,6 +56,16 @@ function fetchSmolLM2() {
   else console.log('SmolLM2 could not be fetched: its tests are skipped.');
 }
 
+/** A browser for the tests that drive one, where this machine may install it; its absence fails nothing. */
+function installChromium() {
+  const place = env.PEFTJS_CHROMIUM ?? '/usr/bin/chromium';
+  if (existsSync(place) || process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return;
+  const options = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive' }, stdio: 'ignore', timeout: 150_000 };
+  for (const task of [['update'], ['install', '-y', '--no-install-recommends', 'chromium']])
+    spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=60', ...task], options);
+  if (!existsSync(place)) console.log('Chromium could not be installed: tests in a browser are skipped.');
+}
+
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in steps));
 if (unknown.length > 0) {
@@ -63,7 +73,10 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 const selected = Object.entries(steps).filter(([name]) => wanted.length === 0 || wanted.includes(name));
-if (selected.some(([name]) => name === 'test')) fetchSmolLM2();
+if (selected.some(([name]) => name === 'test')) {
+  fetchSmolLM2();
+  installChromium();
+}
 
 let passed = 0;
 let failed = 0;

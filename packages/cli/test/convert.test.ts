@@ -12,6 +12,8 @@ import { peft } from './run.js';
 const base = sharedPath('models', 'stories260k')!;
 const adapter = goldensPath('methods', 'cases', 'lora-qv-stories260k-nonzero', 'adapter_start')!;
 const block = goldensPath('formats', 'onnx', 'block')!;
+const tiny = goldensPath('methods', 'models', 'tiny-llama')!;
+const ia3 = goldensPath('methods', 'cases', 'ia3-tiny-llama', 'adapter_end')!;
 const out = (name: string) => join(mkdtempSync(join(tmpdir(), 'peft-convert-')), name);
 
 async function convert(from: string, to: string, ...more: string[]) {
@@ -21,7 +23,8 @@ async function convert(from: string, to: string, ...more: string[]) {
   return events.at(-1)!;
 }
 
-const inspect = async (path: string) => (await peft('inspect', path, '--json')).events.at(-1)!;
+const inspect = async (path: string, ...more: string[]) =>
+  (await peft('inspect', path, ...more, '--json')).events.at(-1)!;
 
 /** The base's own tensors with an adapter in them. */
 async function merged(path: string) {
@@ -45,6 +48,21 @@ describe.skipIf(!base || !adapter)('convert (without stories260k and the goldens
     const { digest } = await convert(gguf, back, '--to', 'peft', '--base', base);
     expect(digest).toBe(made.digest);
     expect(await inspect(back)).toMatchObject({ kind: 'adapter', digest, problems: [] });
+  });
+
+  it.skipIf(!ia3)('adapters of every layout, told their base where the files need it', async () => {
+    const [unknown, known] = await Promise.all([[], ['--base', tiny]].map((more) => inspect(ia3, ...more)));
+    expect(unknown).toMatchObject({ kind: 'invalid' });
+    expect(String(unknown!.problems)).toContain('k_proj.weight');
+    expect(known).toMatchObject({ kind: 'adapter', layout: 'IA3', kinds: ['scaling'], problems: [] });
+    const [native, back] = [out('native'), out('back')];
+    const { digest } = await convert(ia3, native, '--to', 'peft', '--layout', 'PEFTJS', '--base', tiny);
+    expect(await inspect(native)).toMatchObject({ layout: 'PEFTJS', kinds: ['scaling'], digest, problems: [] });
+    expect(await convert(native, back, '--to', 'peft', '--layout', 'IA3')).toMatchObject({ layout: 'IA3', digest });
+    expect(await inspect(back)).toMatchObject({ layout: 'IA3', digest, problems: [] });
+    const { code, events } = await peft('convert', native, out('never'), '--to', 'peft', '--layout', 'SHIRA', '--json');
+    expect(code).not.toBe(0);
+    expect(events.at(-1)).toMatchObject({ event: 'error', code: 'DELTA_CONFLICT' });
   });
 
   it('to .onnx_adapter and back changes the same parameters alike', async () => {

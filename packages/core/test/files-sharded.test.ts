@@ -2,7 +2,14 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { digestTensors, openWeights, writeSharded } from '../src/files/index.js';
+import {
+  digestTensors,
+  encodeSafetensors,
+  type FileSet,
+  memorySource,
+  openWeights,
+  writeSharded,
+} from '../src/files/index.js';
 import { f32, type TensorRef, tensorRef } from '../src/tensor/index.js';
 
 let folder: string;
@@ -86,6 +93,23 @@ describe('openWeights', () => {
       '"other" is not in the shard',
     ])
       await expect(failure).rejects.toThrow(part);
+  });
+
+  it('opens a set of files that lies in no folder, whole or in shards', async () => {
+    const out = join(folder, 'set');
+    await writeSharded(out, tensors, { maxShardBytes: 32 });
+    const held = new Map<string, Uint8Array>();
+    for (const name of await readdir(out)) held.set(name, await readFile(join(out, name)));
+    const setOf = (files: ReadonlyMap<string, Uint8Array>): FileSet => ({
+      name: 'the chosen files',
+      open: async (name) => (files.has(name) ? memorySource(files.get(name)!, name) : undefined),
+    });
+    expect(await digestTensors((await openWeights(setOf(held))).tensors)).toBe(await digestTensors(tensors));
+    const single = new Map([['model.safetensors', await encodeSafetensors(tensors)]]);
+    expect(await digestTensors((await openWeights(setOf(single))).tensors)).toBe(await digestTensors(tensors));
+    held.delete('model-00003-of-00005.safetensors');
+    await expect(openWeights(setOf(held))).rejects.toThrow('"model-00003-of-00005.safetensors" is missing');
+    await expect(openWeights(setOf(new Map()))).rejects.toThrow('the chosen files has neither model.safetensors');
   });
 
   it('says which files it looked for', async () => {

@@ -12,6 +12,7 @@ import {
   createRandom,
   type Delta,
   denseTerm,
+  encodeAdapter,
   f32,
   isPeftError,
   lowRankTerm,
@@ -100,6 +101,17 @@ describe('writing', () => {
       'adapter_model.safetensors',
       'peftjs.json',
     ]);
+  });
+
+  it('makes the same files in memory', async () => {
+    const adapter = await read(config, factors(['q', 'v']));
+    await writeAdapter(join(folder, 'both-ways'), adapter);
+    const { files } = await encodeAdapter(adapter);
+    expect([...files.keys()].sort()).toEqual((await readdir(join(folder, 'both-ways'))).sort());
+    for (const [name, bytes] of files) {
+      const written = await readFile(join(folder, 'both-ways', name));
+      expect(written.equals(bytes), name).toBe(true);
+    }
   });
 
   it('leaves other files of the folder and replaces its own', async () => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { denseTerm, f32, type Tensor, tensorRef, toF32 } from '@peftjs/core';
+import { denseTerm, f32, scalingTerm, type Tensor, tensorRef, toF32 } from '@peftjs/core';
 import { expectPeftError } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import {
@@ -199,6 +199,36 @@ describe('updates', () => {
     );
     const wanted = mergeTensors(ties, { base: zero, models, weights: [1, 0.5], parameters: { density: 0.5 } });
     expect([...got]).toEqual([...wanted.get(path)!.data]);
+  });
+
+  it('that are no sums take the base in, and are refused without one', async () => {
+    const from = await paths();
+    const l = f32(
+      [12],
+      Float32Array.from({ length: 12 }, (_, i) => 1 + i / 10),
+    );
+    const scaled = {
+      shape: new Map([
+        [path, shape],
+        ['model.layers.0.self_attn.q_proj.bias', [12]],
+      ]),
+      params: new Map([
+        [path, [scalingTerm(tensorRef(l), { side: 'output' })]],
+        ['model.layers.0.self_attn.q_proj.bias', [scalingTerm(tensorRef(l), { side: 'output' })]],
+      ]),
+    };
+    const output = temporary('out');
+    await merge(taskArithmetic(), [scaled, delta(3)], { base: from.base, output }).result();
+    const got = (await readModel(output)).get(path)!.data as Float32Array;
+    const added = (await delta(3).params.get(path)![0]!.tensors.delta!.read()).data as Float32Array;
+    (base.get(path)!.data as Float32Array).forEach((w, i) => {
+      expect(Math.abs(got[i]! - (w * l.data[Math.floor(i / 12)]! + added[i]!))).toBeLessThan(2e-6); // w · l is rounded first
+    });
+    await expectPeftError(
+      () => merge(ties(), [scaled, delta(1)]).result(),
+      ['ADAPTER_MISMATCH'],
+      ['scaling', 'name the base', path],
+    );
   });
 
   it('and checkpoints together, on a base', async () => {

@@ -1,5 +1,6 @@
 import { Template } from '@huggingface/jinja';
 import { PeftError } from '@peftjs/core';
+import type { FileSet } from '@peftjs/core/files';
 import { readText } from './directory.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -57,7 +58,10 @@ function configured(chatTemplate: unknown): string | undefined {
 }
 
 /** The chat template of a model directory: chat_template.jinja before tokenizer_config.json; undefined without one. */
-export async function readChatTemplate(directory: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
-  const source = (await readText(directory, 'chat_template.jinja')) ?? configured(tokenizer.config.chat_template);
+export async function readChatTemplate(
+  files: string | FileSet,
+  tokenizer: Tokenizer,
+): Promise<ChatTemplate | undefined> {
+  const source = (await readText(files, 'chat_template.jinja')) ?? configured(tokenizer.config.chat_template);
   return source === undefined ? undefined : createChatTemplate(source, tokenizer.special);
 }

@@ -1,6 +1,7 @@
 import { PeftError, Problems } from '@peftjs/core';
+import type { FileSet } from '@peftjs/core/files';
 import { z } from 'zod';
-import { readJson } from './directory.js';
+import { nameOf, readJson } from './directory.js';
 
 /** config.json as it stands in the file. */
 export type RawConfig = Readonly<Record<string, unknown>>;
@@ -90,15 +91,10 @@ export function modelConfig(raw: RawConfig, generation: RawConfig = {}): ModelCo
 }
 
 /** Reads config.json, and generation_config.json when it is there. @throws PeftError FILE_MISSING, FILE_INVALID */
-export async function readConfig(directory: string): Promise<ModelConfig> {
-  const raw = await readJson(directory, 'config.json');
-  if (!raw)
-    throw new PeftError(
-      'FILE_MISSING',
-      `"${directory}" has no config.json: it is not a Hugging Face model directory.`,
-      {
-        details: { directory },
-      },
-    );
-  return modelConfig(raw, await readJson(directory, 'generation_config.json'));
+export async function readConfig(files: string | FileSet): Promise<ModelConfig> {
+  const raw = await readJson(files, 'config.json');
+  if (raw) return modelConfig(raw, await readJson(files, 'generation_config.json'));
+  const directory = nameOf(files);
+  const message = `"${directory}" has no config.json: it is not a Hugging Face model directory.`;
+  throw new PeftError('FILE_MISSING', message, { details: { directory } });
 }

@@ -1,5 +1,5 @@
 import { isPeftError, PeftError } from '@peftjs/core';
-import { fileSource, isJsonObject, parseJson, toPlain } from '@peftjs/core/files';
+import { type FileSet, fileSource, isJsonObject, parseJson, toPlain } from '@peftjs/core/files';
 
 /** The bytes of a file, at most the first `most`; undefined when it does not exist. */
 export async function readBytes(path: string, most = Number.POSITIVE_INFINITY): Promise<Uint8Array | undefined> {
@@ -23,10 +23,16 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
   throw new PeftError('FILE_MISSING', `The file "${path}" does not exist.`, { details: { path } });
 }
 
-/** Text in UTF-8; undefined when the file does not exist. @throws PeftError FILE_INVALID for other bytes */
-export async function readTextFile(path: string): Promise<string | undefined> {
-  const bytes = await readBytes(path);
-  if (!bytes) return undefined;
+async function readNamed(files: string | FileSet, name: string): Promise<Uint8Array | undefined> {
+  if (typeof files === 'string') return readBytes(`${files}/${name}`);
+  const source = await files.open(name);
+  return source?.read(0, source.size);
+}
+
+/** What messages call a directory or a set of files. */
+export const nameOf = (files: string | FileSet): string => (typeof files === 'string' ? files : files.name);
+
+function decode(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
@@ -34,21 +40,31 @@ export async function readTextFile(path: string): Promise<string | undefined> {
   }
 }
 
-export const readText = (directory: string, name: string): Promise<string | undefined> =>
-  readTextFile(`${directory}/${name}`);
+/** Text in UTF-8; undefined when the file does not exist. @throws PeftError FILE_INVALID for other bytes */
+export async function readTextFile(path: string): Promise<string | undefined> {
+  const bytes = await readBytes(path);
+  return bytes && decode(bytes, path);
+}
 
-/** A JSON file of a directory, strictly; undefined when it does not exist. @throws PeftError FILE_INVALID */
-export async function readJsonValue(directory: string, name: string): Promise<unknown> {
-  const bytes = await readBytes(`${directory}/${name}`);
+/** Text of a model's file; undefined when it does not exist. @throws PeftError FILE_INVALID for other bytes */
+export async function readText(files: string | FileSet, name: string): Promise<string | undefined> {
+  const bytes = await readNamed(files, name);
+  return bytes && decode(bytes, `${nameOf(files)}/${name}`);
+}
+
+/** A model's JSON file, strictly; undefined when it does not exist. @throws PeftError FILE_INVALID */
+export async function readJsonValue(files: string | FileSet, name: string): Promise<unknown> {
+  const bytes = await readNamed(files, name);
   return bytes && toPlain(parseJson(bytes, { subject: name, maxKeys: 10_000_000 }));
 }
 
 /** A JSON file that holds an object; undefined when it does not exist. @throws PeftError FILE_INVALID */
-export async function readJson(directory: string, name: string): Promise<Record<string, unknown> | undefined> {
-  const bytes = await readBytes(`${directory}/${name}`);
+export async function readJson(files: string | FileSet, name: string): Promise<Record<string, unknown> | undefined> {
+  const bytes = await readNamed(files, name);
   if (!bytes) return undefined;
   const value = parseJson(bytes, { subject: name, maxKeys: 10_000_000 });
   if (isJsonObject(value)) return toPlain(value) as Record<string, unknown>;
+  const directory = nameOf(files);
   throw new PeftError('FILE_INVALID', `${directory}/${name} has to hold a JSON object.`, {
     details: { directory, name },
   });

@@ -1,12 +1,12 @@
 import type { Example, ModelGraph, Target, TaskModel } from '@peftjs/core';
-import { digestTensors, openWeights } from '@peftjs/core/files';
+import { digestTensors, type FileSet, openWeights } from '@peftjs/core/files';
 import type { ShapedValue } from '@peftjs/core/graph';
 import { createRandom, type TensorRef, tensorRef } from '@peftjs/core/tensor';
 import type { Architecture, CacheShape } from './architectures/architecture.js';
 import { architectures, findArchitecture } from './architectures/index.js';
 import { type ChatTemplate, readChatTemplate } from './chat.js';
 import { type ModelConfig, readConfig } from './config.js';
-import { baseName } from './directory.js';
+import { baseName, nameOf } from './directory.js';
 import { buildForm, declaredParameters, type Form, type FormOptions } from './forms.js';
 import { headOf, type ModelTask, type TaskFactory } from './tasks/task.js';
 import { readTokenizer, type Tokenizer } from './tokenizer.js';
@@ -14,6 +14,7 @@ import { assertFinite, resolveParameters } from './weights.js';
 
 /** A Hugging Face model directory bound to a task. */
 export interface Model<E extends Example = Example> extends TaskModel<E> {
+  /** Its path, or what its set of files is called. */
   readonly directory: string;
   readonly config: ModelConfig;
   readonly architecture: Architecture;
@@ -41,16 +42,21 @@ export interface LoadOptions<E extends Example> {
 }
 
 /**
- * Opens a model directory: configuration, tokenizer, and references to its weights; nothing large is read.
+ * Opens a model directory, or a set of its files (in a page): configuration, tokenizer, and references to its weights;
+ * nothing large is read.
  * @throws PeftError FILE_MISSING, FILE_INVALID, MODEL_UNSUPPORTED, CONFIG_INVALID
  */
-export async function loadModel<E extends Example>(directory: string, options: LoadOptions<E>): Promise<Model<E>> {
-  const config = await readConfig(directory);
+export async function loadModel<E extends Example>(
+  files: string | FileSet,
+  options: LoadOptions<E>,
+): Promise<Model<E>> {
+  const directory = nameOf(files);
+  const config = await readConfig(files);
   const architecture = findArchitecture(config.modelType, options.architectures ?? architectures);
   const built = architecture.config(config.raw);
-  const tokenizer = await readTokenizer(directory);
-  const { tensors } = await openWeights(directory);
-  const task = await options.task({ directory, config, architecture, tokenizer, tensors });
+  const tokenizer = await readTokenizer(files);
+  const { tensors } = await openWeights(files);
+  const task = await options.task({ files, directory, config, architecture, tokenizer, tensors });
 
   const tied = architecture.tied?.(built) ?? {};
   const fresh = newParameters(architecture, task, config, options.seed ?? 0);
@@ -79,7 +85,7 @@ export async function loadModel<E extends Example>(directory: string, options: L
     architecture,
     task,
     tokenizer,
-    chatTemplate: tokenizer && (await readChatTemplate(directory, tokenizer)),
+    chatTemplate: tokenizer && (await readChatTemplate(files, tokenizer)),
     cache: architecture.cache?.(built),
     tied: Object.fromEntries(Object.entries(tied).filter(([alias]) => parameters.has(alias))),
     created,

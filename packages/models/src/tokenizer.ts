@@ -1,5 +1,6 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { PeftError } from '@peftjs/core';
+import type { FileSet } from '@peftjs/core/files';
 import type { RawConfig } from './config.js';
 import { readJson } from './directory.js';
 import { createTextStream, type TextStream } from './text-stream.js';
@@ -119,7 +120,7 @@ function construct(file: RawConfig, config: RawConfig): HubTokenizer {
 }
 
 /** The tokenizer of a model directory; undefined when it has no tokenizer.json. @throws PeftError FILE_INVALID */
-export async function readTokenizer(directory: string): Promise<Tokenizer | undefined> {
-  const file = await readJson(directory, 'tokenizer.json');
-  return file && createTokenizer(file, await readJson(directory, 'tokenizer_config.json'));
+export async function readTokenizer(files: string | FileSet): Promise<Tokenizer | undefined> {
+  const file = await readJson(files, 'tokenizer.json');
+  return file && createTokenizer(file, await readJson(files, 'tokenizer_config.json'));
 }

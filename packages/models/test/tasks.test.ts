@@ -8,6 +8,7 @@ import { tinyConfigs } from './tiny-model.js';
 import { toyTokenizer } from './toy-tokenizer.js';
 
 const piecesOf = (config: { model_type: string }, tokenizer: unknown = toyTokenizer): ModelPieces => ({
+  files: 'tiny',
   directory: 'tiny',
   config: modelConfig(config),
   architecture: findArchitecture(config.model_type),

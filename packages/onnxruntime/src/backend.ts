@@ -1,15 +1,12 @@
-import { type Backend, encodeModel, PeftError, type Program } from '@peftjs/core';
+import { type Backend, checkedProgram, encodeModel, PeftError, select } from '@peftjs/core';
 import { platform } from '#platform';
 import { copyWeights } from './copy-weights.js';
 import { type Choice, choose } from './device.js';
 import { withNodes } from './errors.js';
-import { checkFeeds, checkState } from './feeds.js';
 import { localExecutor } from './local.js';
 import { checkOptions, type OnnxRuntimeOptions } from './options.js';
-import { type Selection, select } from './select.js';
-import type { Session } from './session.js';
 import { sessionOptions } from './session-options.js';
-import { checkDTypes, tensorDTypes } from './tensors.js';
+import { checkDTypes, dtypesOf } from './tensors.js';
 
 /**
  * ONNX Runtime as a backend: onnxruntime-node, or onnxruntime-web where that is not installed. In Node weights are
@@ -38,15 +35,15 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
       return device;
     },
     async capabilities() {
-      const { runtime, devices } = await chosen();
+      const { runtime, device, devices } = await chosen();
       const weights = runtime === 'node' && platform.map ? 'mapped' : 'copied';
-      return { dtypes: tensorDTypes, operations: 'all', devices, weights };
+      return { dtypes: dtypesOf(runtime, device), operations: 'all', devices, weights };
     },
     async compile(graph, compileOptions = {}) {
       const { signal, purpose } = compileOptions;
       const selection = select(graph, compileOptions);
-      checkDTypes(selection);
       const { runtime, device } = await chosen();
+      checkDTypes(selection, runtime, device);
       const place = runtime === 'node' && platform.map;
       const placement = await (place
         ? place(selection.graph, { cacheDir: options.cacheDir, signal })
@@ -66,28 +63,11 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
       const session = await executor.open(spec).catch((error: unknown) => {
         throw withNodes(error, selection.graph);
       });
-      return createProgram(selection, session);
+      return checkedProgram(selection, session);
     },
     dispose: () => executor.dispose(),
   };
 }
-
-const createProgram = (selection: Selection, session: Session): Program => ({
-  async run(feeds, { signal } = {}) {
-    throwIfAborted(signal);
-    checkFeeds(selection, feeds);
-    return session.run(feeds);
-  },
-  async read(name) {
-    checkState(selection, name);
-    return session.read(name);
-  },
-  async write(name, tensor) {
-    checkState(selection, name, tensor);
-    return session.write(name, tensor);
-  },
-  dispose: () => session.dispose(),
-});
 
 function throwIfAborted(signal?: AbortSignal): void {
   if (signal?.aborted) throw new PeftError('CANCELLED', 'The run was cancelled.', { cause: signal.reason });

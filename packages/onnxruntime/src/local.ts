@@ -1,4 +1,4 @@
-import { PeftError, type Tensor } from '@peftjs/core';
+import { createTurns, PeftError, type Tensor } from '@peftjs/core';
 import { platform } from '#platform';
 import { runtimeError } from './errors.js';
 import type { Device, RuntimeKind } from './options.js';
@@ -35,18 +35,7 @@ async function openSession(ort: Ort, spec: SessionSpec, closed: () => void): Pro
   const carried = Object.values(carry);
   const read = new Set(session.inputNames);
   const state = new Map<string, OrtTensor>();
-  let disposed = false;
-  let last: Promise<unknown> = Promise.resolve();
-
-  /** One call after another: a run must see the state that the one before it left. */
-  function inTurn<T>(work: () => Promise<T> | T): Promise<T> {
-    const turn = last.then(() => {
-      if (!disposed) return work();
-      throw new PeftError('CONFIG_INVALID', `The program of graph "${name}" has been disposed: compile it again.`);
-    });
-    last = turn.catch(() => {});
-    return turn;
-  }
+  const turns = createTurns(name);
 
   function stateOf(input: string): OrtTensor {
     const tensor = state.get(input);
@@ -75,19 +64,17 @@ async function openSession(ort: Ort, spec: SessionSpec, closed: () => void): Pro
   }
 
   return {
-    run: (given) => inTurn(() => run(given)),
-    read: (input) => inTurn(() => copyOf(fromOrt(stateOf(input)))),
+    run: (given) => turns.take(() => run(given)),
+    read: (input) => turns.take(() => copyOf(fromOrt(stateOf(input)))),
     write: (input, tensor) =>
-      inTurn(() => {
+      turns.take(() => {
         state.set(input, toOrt(ort, copyOf(tensor)));
       }),
-    async dispose() {
-      await last;
-      if (disposed) return;
-      disposed = true;
-      state.clear();
-      closed();
-      await session.release();
-    },
+    dispose: () =>
+      turns.close(async () => {
+        state.clear();
+        closed();
+        await session.release();
+      }),
   };
 }

@@ -1,6 +1,6 @@
-import { type DType, PeftError, Problems, type Tensor, type TypedArray } from '@peftjs/core';
+import { type DType, PeftError, Problems, type Selection, type Tensor, type TypedArray } from '@peftjs/core';
+import type { Device, RuntimeKind } from './options.js';
 import type { Ort, OrtTensor, OrtType } from './ort.js';
-import type { Selection } from './select.js';
 
 /** Element types that the runtime's JavaScript tensors have, by ours. */
 const names: Partial<Record<DType, OrtType>> = {
@@ -20,8 +20,18 @@ const names: Partial<Record<DType, OrtType>> = {
 
 const dtypes = new Map(Object.entries(names).map(([dtype, name]) => [name, dtype as DType]));
 
-/** What can be fed and returned. Weights may have other types. */
-export const tensorDTypes = [...dtypes.values()];
+/** What JavaScript tensors of the runtime can hold. Weights may have other types. */
+const tensorDTypes: readonly DType[] = [...dtypes.values()];
+
+/** What a graph may not have anywhere: onnxruntime-web on WebGPU leaves casts to and from doubles without a kernel. */
+const absentDTypes = (runtime: RuntimeKind, device: Device): readonly DType[] =>
+  runtime === 'web' && device === 'webgpu' ? ['f64'] : [];
+
+/** What can be fed and returned. */
+export function dtypesOf(runtime: RuntimeKind, device: Device): DType[] {
+  const absent = absentDTypes(runtime, device);
+  return tensorDTypes.filter((dtype) => !absent.includes(dtype));
+}
 
 /** The tensor for the runtime: a view, except of shared memory, which onnxruntime-node refuses. */
 export function toOrt(ort: Ort, { dtype, shape, data }: Tensor): OrtTensor {
@@ -48,13 +58,13 @@ export const copyOf = ({ dtype, shape, data }: Tensor): Tensor => {
   return { dtype, shape: [...shape], data: copy };
 };
 
-/** @throws PeftError BACKEND_UNSUPPORTED naming every input and output that JavaScript tensors of the runtime cannot hold */
-export function checkDTypes({ graph }: Selection): void {
+/** @throws PeftError BACKEND_UNSUPPORTED naming every input, output and inner value of a type that cannot be there */
+export function checkDTypes({ graph }: Selection, runtime: RuntimeKind, device: Device): void {
   const problems = new Problems();
   for (const { name, dtype } of [...graph.inputs, ...graph.outputs])
     if (!tensorDTypes.includes(dtype)) problems.add(`"${name}" is ${dtype}: cast it in the graph`);
-  problems.throwIfAny(
-    'BACKEND_UNSUPPORTED',
-    `Graph "${graph.name}" has inputs or outputs that ONNX Runtime cannot pass`,
-  );
+  const absent = absentDTypes(runtime, device);
+  for (const { name, dtype } of graph.values.values())
+    if (absent.includes(dtype)) problems.add(`"${name}" is ${dtype}, which ${device} has not: use f32`);
+  problems.throwIfAny('BACKEND_UNSUPPORTED', `Graph "${graph.name}" has values that ONNX Runtime cannot pass`);
 }

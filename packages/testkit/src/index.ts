@@ -1,4 +1,5 @@
 export * from './allclose.js';
+export { backendLaws, type TestBackendOptions } from './backend-laws/index.js';
 export {
   type BuiltCase,
   bindings,
@@ -17,7 +18,7 @@ export { type FixtureInputs, fixtureFormat, fixtureResults } from './method-laws
 export { type Fill, tensorOf } from './numbers.js';
 export { type ReferenceOptions, referenceBackend } from './reference/backend.js';
 export { goldensPath, sharedPath } from './shared.js';
-export { backendLaws, type TestBackendOptions, testBackend } from './test-backend.js';
+export { testBackend } from './test-backend.js';
 export { methodLaws, type TestMethodOptions, testMethod } from './test-method.js';
 export { tinyModel, tinyParameters } from './tiny-model.js';
 export { type TinyExample, tinyFeeds, tinyRows } from './tiny-task.js';

@@ -15,6 +15,10 @@ const options = z.object({
     flags: '--base <dir>',
     description: 'the base model: a Hugging Face directory, or an ONNX model for --to onnx',
   }),
+  layout: z.string().optional().meta({
+    flags: '--layout <type>',
+    description: 'the peft_type for --to peft; the first that holds the adapter exactly where none is given',
+  }),
   dtype: z
     .enum(['f32', 'f16'])
     .default('f32')
@@ -40,6 +44,7 @@ export const convert = defineCommand({
   examples: [
     'peft convert ./adapter adapter.gguf --to gguf --base ./base',
     'peft convert ./adapter adapter.onnx_adapter --to onnx-adapter',
+    'peft convert ./sparse ./supertuning --to peft --layout SUPERTUNING',
     'peft convert model.onnx adapter-ready.onnx --to onnx --target-modules q_proj,v_proj',
     'peft convert ./adapter with-adapter.onnx --to onnx --base model.onnx',
   ],
@@ -52,6 +57,7 @@ export const convert = defineCommand({
       plugins: await loadPlugins(o.plugin),
       warn: output.talk,
       output: out,
+      layout: o.layout,
       dtype: o.dtype,
       names: o.names,
       targetModules: o.targetModules,

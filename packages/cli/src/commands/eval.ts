@@ -48,7 +48,7 @@ export const evaluateCommand = defineCommand({
   async run(o, { output, signal }) {
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
-    const adapter = await readAdapters(o.adapter, plugins, output.talk);
+    const adapter = await readAdapters(o.adapter, plugins, output.talk, o.model);
     const file = openRows(o.task, o.data, o.columns as Record<string, string>);
     const labels = labelsOf(adapter) ?? (await labelsInData(o.task, file));
     const base = await openModel(o.model, o.task, {

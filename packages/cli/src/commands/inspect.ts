@@ -12,7 +12,7 @@ import { inspectWeights } from '../inspect/weights.js';
 import { loadPlugins, type Plugins } from '../plugins.js';
 
 /** How each format is looked at. */
-const looks: Readonly<Record<Format, (path: string, plugins: Plugins) => Promise<Found>>> = {
+const looks: Readonly<Record<Format, (path: string, plugins: Plugins, base?: string) => Promise<Found>>> = {
   peft: inspectAdapter,
   model: inspectWeights,
   tensors: inspectWeights,
@@ -25,12 +25,18 @@ export const inspect = defineCommand({
   name: 'inspect',
   summary: 'says what a file or a folder is, and what is wrong with it',
   arguments: [['<path>', 'an adapter (PEFT, .gguf, .onnx_adapter), a model directory, .onnx or .safetensors']],
-  options: z.object(common),
+  options: z.object({
+    base: z.string().optional().meta({
+      flags: '--base <dir>',
+      description: 'the model of an adapter whose files do not say the shapes of what they change',
+    }),
+    ...common,
+  }),
   async run(o, { output }, [path = '']) {
     const plugins = await loadPlugins(o.plugin);
     let found: Found;
     try {
-      found = await looks[await formatOf(path)](path, plugins);
+      found = await looks[await formatOf(path)](path, plugins, o.base);
     } catch (error) {
       if (!isPeftError(error) || error.code === 'FILE_MISSING') throw error;
       // A file that cannot be used is what inspect is for: its problems are the answer.

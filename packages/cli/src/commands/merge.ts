@@ -59,7 +59,7 @@ async function attach({ base, models, set, output: directory }: Named, { output 
     throw new UsageError([`--set: the method attach has no keys, given ${Object.keys(set).join(', ')}`]);
   if (base === undefined) throw new UsageError(['--base is missing']);
   const plugins = await loadPlugins(o.plugin);
-  const adapter = (await readAdapters(models, plugins, output.talk))!;
+  const adapter = (await readAdapters(models, plugins, output.talk, base))!;
   const labels = labelsOf(adapter);
   const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
   return writeMerged(model, adapter, directory, plugins.kinds);

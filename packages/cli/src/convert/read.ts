@@ -1,6 +1,6 @@
 import { type Adapter, openGguf, readGgufAdapter, readOnnxAdapter } from '@peftjs/core';
 import { readAdapters } from '../adapters.js';
-import type { Format } from '../formats.js';
+import { type Format, formatOf } from '../formats.js';
 import type { Plugins } from '../plugins.js';
 import { UsageError } from '../usage.js';
 import { baseShape } from './base.js';
@@ -17,8 +17,9 @@ type Read = (input: AdapterInput) => Promise<Adapter>;
 
 /** Formats that hold an adapter. */
 const readers: Partial<Readonly<Record<Format, Read>>> = {
-  async peft({ path, plugins, warn }) {
-    return (await readAdapters([path], plugins, warn))!;
+  async peft({ path, base, plugins, warn }) {
+    const directory = base !== undefined && (await formatOf(base)) === 'model' ? base : undefined;
+    return (await readAdapters([path], plugins, warn, directory))!;
   },
   async gguf({ path, base, warn }) {
     const architecture = (await openGguf(path)).metadata.get('general.architecture')?.value;

@@ -11,6 +11,8 @@ import { type AdapterInput, readAnyAdapter } from './read.js';
 /** A conversion with nothing left open. */
 export interface Conversion extends AdapterInput {
   readonly output: string;
+  /** The layout of PEFT's files, by `peft_type`. */
+  readonly layout: string | undefined;
   readonly dtype: 'f32' | 'f16';
   readonly names: keyof typeof slotNames;
   readonly targetModules: readonly string[] | undefined;
@@ -20,8 +22,14 @@ export interface Conversion extends AdapterInput {
 async function toPeft(conversion: Conversion): Promise<Result> {
   const adapter = await readAnyAdapter(conversion);
   const { kinds, layouts } = conversion.plugins;
-  await writeAdapter(conversion.output, adapter, { kinds, layouts, signal: conversion.signal });
-  return { modules: adapter.delta.params.size, digest: adapter.digest };
+  const asked = conversion.layout === undefined ? {} : { layout: conversion.layout };
+  const { layout } = await writeAdapter(conversion.output, adapter, {
+    kinds,
+    layouts,
+    signal: conversion.signal,
+    ...asked,
+  });
+  return { layout, modules: adapter.delta.params.size, digest: adapter.digest };
 }
 
 async function toGguf(conversion: Conversion): Promise<Result> {

@@ -16,6 +16,10 @@ export const dtypesOf = (refs: Iterable<TensorRef>): string[] => [...new Set([..
 
 const ascending = (values: Iterable<number>): number[] => [...new Set(values)].sort((a, b) => a - b);
 
+/** The kinds of updates that occur. */
+export const kindsOf = ({ delta }: Adapter): string[] =>
+  [...new Set([...delta.params.values()].flat().map(({ kind }) => kind))].sort();
+
 /** The ranks that occur. */
 export const ranksOf = ({ delta }: Adapter): number[] =>
   ascending(

@@ -11,9 +11,11 @@ import { changeWeights } from './change-weights.js';
 import { ownConfig } from './config.js';
 import { type DropoutInput, entering } from './entering.js';
 import type { GraphSite, Method, ModuleSite, Params } from './method.js';
+import { tensorName } from './names.js';
 import { changeOutputs } from './outputs.js';
-import { lettersOf, type Start, tensorName } from './start.js';
+import { lettersOf, type Start } from './start.js';
 import type { ModelGraph, Site } from './target.js';
+import { placeTokenRows, tokenRowsName } from './token-rows.js';
 import { ruleOfReplaced, type Trainable, trainablesOf } from './trainables.js';
 
 export interface Attached<M extends ModelGraph = ModelGraph> {
@@ -70,10 +72,17 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
         return leaving(method, module, own, ops);
       });
     }
+  const tokens = plan.tokens.filter(({ target }) => model.sites.has(target.path));
+  for (const rows of tokens) placeTokenRows(model, rows, values.get(tokenRowsName(rows))!, changes, ops);
   const changed = changes.size > 0 ? changeOutputs(model, changes, ops) : model;
 
   const trainables = trainablesOf(plan, start, all, values, s);
   const own = streamed ?? trainables.map(({ value }) => value);
+  const ofMethod = trainables.length;
+  for (const name of tokens.map(tokenRowsName)) {
+    const value = values.get(name)!;
+    trainables.push({ name, value, shape: start.train.get(name)!.shape, rule: {} });
+  }
   for (const path of plan.replaced) {
     const known = model.graph.values.get(path);
     if (!known || !model.graph.weights.has(path)) continue; // takes no part in this form of the model
@@ -97,7 +106,7 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   return {
     model: changed,
     trainables,
-    wrt: [...own, ...full.map(({ value }) => value)],
+    wrt: [...own, ...trainables.slice(ofMethod).map(({ value }) => value)],
     dropout,
     ...(penalty && { penalty }),
     weights: new Map(

@@ -11,7 +11,9 @@ import { underOwnPaths } from './aliases.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { Initial, Params } from './method.js';
+import { sharedPath, tensorName } from './names.js';
 import { splitPath } from './patterns.js';
+import { baseRows, resumeRows, tokenRowsName, tokenRowsTerm } from './token-rows.js';
 
 /** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
 export type Tensors = ReadonlyMap<string, Tensor>;
@@ -23,12 +25,6 @@ export interface Start {
   /** Take part, change between updates only. */
   readonly held: Tensors;
 }
-
-/** In place of a target's path in the names of tensors that all targets share. */
-export const sharedPath = '*';
-
-/** The name of a method's tensor in a graph. */
-export const tensorName = (path: string, letter: string): string => `${path}:${letter}`;
 
 /** The tensors of one target by letter, those that all targets share included. */
 export function lettersOf<T>(path: string, named: Iterable<readonly [string, T]>): Params<T> {
@@ -74,6 +70,10 @@ export async function startTensors(
   const common = method.shared?.(sites, ownConfig(plan.config) as never, random.fork(sharedPath));
   const { train, frozen, held } = named(common ? [...initials, [sharedPath, common]] : initials);
   const full = new Map(train);
+  for (const tokens of plan.tokens) {
+    const table = options.parameters.get(`${tokens.target.path}.weight`)!;
+    full.set(tokenRowsName(tokens), await baseRows(tokens, table));
+  }
   for (const path of plan.replaced) full.set(path, toF32(await options.parameters.get(path)!.read()));
   return { train: full, frozen, held };
 }
@@ -122,6 +122,11 @@ export async function resumeTensors(
         );
     }
   }
+  for (const tokens of plan.tokens) {
+    covered.add(`${tokens.target.path}.weight`);
+    const values = await resumeRows(tokens, adapter, problems);
+    if (values) train.set(tokenRowsName(tokens), values);
+  }
   for (const path of adapter.delta.params.keys())
     if (!covered.has(path)) problems.add(`it changes "${path}", which this configuration does not adapt.`);
   for (const [path, ref] of adapter.replaced) {
@@ -166,7 +171,6 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
   const replaced = new Map<string, TensorRef>();
-  const changed: string[] = [];
   const all = [...tensors.frozen, ...tensors.held, ...tensors.train];
   for (const { target, c } of plan.sites) {
     const p = lettersOf(target.path, all);
@@ -175,16 +179,19 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
       throw new PeftError('INTERNAL', `No tensors of "${target.path}" were trained.`);
     }
     const weight = async (name: string) => toF32(await facts.parameters.get(`${target.path}.${name}`)!.read());
-    const made = Object.entries(await method.toDelta({ p, target, c, weight }));
-    const full = Object.entries(method.toReplaced?.({ p, target, c }) ?? {});
-    if (made.length + full.length > 0) changed.push(target.path);
-    for (const [name, terms] of made) {
+    for (const [name, terms] of Object.entries(await method.toDelta({ p, target, c, weight }))) {
       const path = `${target.path}.${name}`;
       // A bias that the base does not have is one number for each output.
       shape.set(path, facts.parameters.get(path)?.shape ?? [target.out]);
       params.set(path, Array.isArray(terms) ? terms : [terms as Term]);
     }
-    for (const [name, ref] of full) replaced.set(`${target.path}.${name}`, ref);
+    for (const [name, ref] of Object.entries(method.toReplaced?.({ p, target, c }) ?? {}))
+      replaced.set(`${target.path}.${name}`, ref);
+  }
+  for (const tokens of plan.tokens) {
+    const path = `${tokens.target.path}.weight`;
+    shape.set(path, [tokens.target.in, tokens.target.out]);
+    params.set(path, [tokenRowsTerm(tokens, tensors.train.get(tokenRowsName(tokens))!)]);
   }
   for (const path of plan.replaced) {
     const base = facts.parameters.get(path)!;
@@ -201,14 +208,14 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     replaced,
     digest: await contentDigest({ delta, replaced }),
     ...(facts.base && { base: facts.base }),
-    method: { name: method.name, config: configOf(plan, changed) },
+    method: { name: method.name, config: { ...plan.config, ...remaining(plan, { delta, replaced }) } },
     ...(facts.task && { task: facts.task }),
   };
 }
 
-/** The configuration that selects what the adapter changes: with paths where rules would select targets that it left. */
-function configOf({ config, report }: Plan, changed: readonly string[]): Plan['config'] {
-  if (changed.length === 0 || changed.length === report.matched.length) return config;
-  const { excludeModules: _, layersToTransform: __, layersPattern: ___, ...rest } = config;
-  return { ...rest, targetModules: [...changed] };
+/** Names all that is changed where a matched target is left out, so that the rules of the file select no other. */
+function remaining({ report }: Plan, { delta, replaced }: Pick<Adapter, 'delta' | 'replaced'>) {
+  const changed = new Set([...delta.params.keys(), ...replaced.keys()].map((path) => splitPath(path)[0]));
+  const targetModules = report.matched.filter((path) => changed.has(path));
+  return targetModules.length < report.matched.length ? { targetModules } : {};
 }

@@ -5,8 +5,9 @@ import { elementCount } from '../tensor/dtype.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { GraphSite, ParameterRule, Params } from './method.js';
+import { sharedPath } from './names.js';
 import { splitPath } from './patterns.js';
-import { lettersOf, type Start, sharedPath } from './start.js';
+import { lettersOf, type Start } from './start.js';
 import type { Target } from './target.js';
 
 /** A tensor to train: a graph input, how the optimizer treats it, and what changes its gradient first. */

@@ -1,4 +1,4 @@
-const streamOf = (bytes: Uint8Array): ReadableStream<Uint8Array> =>
+const streamOf = (bytes: Uint8Array): ReadableStream<Uint8Array<ArrayBuffer>> =>
   new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
 
 /** Raw deflate (RFC 1951). The bytes may differ between runtimes; what they unpack to does not. */

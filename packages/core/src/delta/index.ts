@@ -1,3 +1,4 @@
+export * from './additive.js';
 export * from './algebra.js';
 export * from './apply.js';
 export * from './codec.js';

@@ -1,5 +1,6 @@
 export { type Content, type DirectoryOptions, isWithin, writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 export { digestSource, digestTensor, digestTensors, sha256 } from './digest.js';
+export { type FileSet, folderFiles } from './file-set.js';
 export { type HttpOptions, httpSource } from './http-source.js';
 export {
   describeJson,

@@ -2,11 +2,11 @@ import { platform } from '#platform';
 import { isPeftError, PeftError, Problems } from '../errors.js';
 import { byteLength } from '../tensor/dtype.js';
 import type { TensorRef } from '../tensor/tensor.js';
-import { isWithin } from './atomic.js';
+import { type FileSet, folderFiles } from './file-set.js';
 import { quote } from './json-values.js';
 import { openSafetensors, type ReadOptions, type WeightFile } from './safetensors-read.js';
 import { readShardIndex, type ShardIndex } from './sharded-index.js';
-import { type ByteSource, fileSource } from './source.js';
+import type { ByteSource } from './source.js';
 
 export interface OpenOptions extends ReadOptions {
   /** The name of the files: `NAME.safetensors` or `NAME.safetensors.index.json`. Default `model`. */
@@ -16,25 +16,6 @@ export interface OpenOptions extends ReadOptions {
 /** Far above the index of any model (a hundred thousand tensors take ten megabytes). */
 const maxIndexBytes = 100_000_000;
 
-/**
- * Whether a file found in a folder really lies there: a symbolic link may not lead out of it, except from a snapshot of
- * the Hugging Face cache (`REPOSITORY/snapshots/REVISION`) to the blobs of the same repository.
- */
-async function staysInside(file: string, folder: string): Promise<boolean> {
-  const home = await platform.realPath(folder);
-  const real = await platform.realPath(file);
-  const snapshots = platform.parent(home);
-  const blobs = platform.resolve(platform.parent(snapshots), 'blobs');
-  return isWithin(real, home) || (platform.base(snapshots) === 'snapshots' && isWithin(real, blobs));
-}
-
-/** A source of a file that was found in a folder. @throws PeftError FILE_INVALID when a link leads out of it. */
-async function sourceInside(file: string, folder: string): Promise<ByteSource> {
-  if (await staysInside(file, folder)) return fileSource(file);
-  const remedy = 'replace the link by the file, or open the file by its own path';
-  throw new PeftError('FILE_INVALID', `${file} is a symbolic link that leaves its folder: ${remedy}.`);
-}
-
 const problemsOf = (error: unknown): readonly string[] => {
   if (!isPeftError(error)) throw error;
   const { problems } = error.details;
@@ -42,16 +23,13 @@ const problemsOf = (error: unknown): readonly string[] => {
 };
 
 /** Every shard the index names, opened; a shard that cannot be opened is a problem like any other. */
-async function openShards(folder: string, index: ShardIndex, problems: Problems, options: ReadOptions) {
+async function openShards(files: FileSet, index: ShardIndex, problems: Problems, options: ReadOptions) {
   const shards = new Map<string, WeightFile>();
   for (const file of new Set(index.weightMap.values())) {
-    const path = platform.resolve(folder, file);
-    if (!(await platform.entry(path))) {
-      problems.add(`the shard ${quote(file)} is missing`);
-      continue;
-    }
     try {
-      shards.set(file, await openSafetensors(await sourceInside(path, folder), options));
+      const source = await files.open(file);
+      if (source) shards.set(file, await openSafetensors(source, options));
+      else problems.add(`the shard ${quote(file)} is missing`);
     } catch (error) {
       for (const problem of problemsOf(error)) problems.add(`the shard ${quote(file)}: ${problem}`);
     }
@@ -75,9 +53,7 @@ function checkShards({ weightMap }: ShardIndex, shards: ReadonlyMap<string, Weig
       problems.add(`tensor ${quote(name)} is not in the shard ${quote(file)}, where the index has it`);
 }
 
-async function openIndexed(indexPath: string, options: ReadOptions): Promise<WeightFile> {
-  const folder = platform.parent(platform.resolve(indexPath));
-  const source = await sourceInside(platform.resolve(indexPath), folder);
+async function openIndexed(files: FileSet, source: ByteSource, options: ReadOptions): Promise<WeightFile> {
   if (source.size > maxIndexBytes)
     throw new PeftError(
       'FILE_INVALID',
@@ -85,7 +61,7 @@ async function openIndexed(indexPath: string, options: ReadOptions): Promise<Wei
     );
   const index = readShardIndex(await source.read(0, source.size, options), source.name);
   const problems = new Problems();
-  const shards = await openShards(folder, index, problems, options);
+  const shards = await openShards(files, index, problems, options);
   checkShards(index, shards, problems);
   problems.throwIfAny('FILE_INVALID', `${source.name} and its shards do not fit`);
 
@@ -105,19 +81,28 @@ async function openIndexed(indexPath: string, options: ReadOptions): Promise<Wei
   };
 }
 
+/** The weights of a set of files: a single file comes first, as in transformers. */
+async function openSet(files: FileSet, { name = 'model', ...options }: OpenOptions): Promise<WeightFile> {
+  const single = await files.open(`${name}.safetensors`);
+  if (single) return openSafetensors(single, options);
+  const index = await files.open(`${name}.safetensors.index.json`);
+  if (index) return openIndexed(files, index, options);
+  const message = `${files.name} has neither ${name}.safetensors nor ${name}.safetensors.index.json.`;
+  throw new PeftError('FILE_MISSING', message, { details: { path: files.name } });
+}
+
 /**
- * Opens the weights of a model: a `.safetensors` file, an index of shards, or a folder that holds either (the single
- * file comes first, as in transformers).
+ * Opens the weights of a model: a `.safetensors` file, an index of shards, or a folder or set of files that holds
+ * either.
  * @throws PeftError FILE_MISSING, FILE_INVALID with everything that is wrong with the index and all shards.
  */
-export async function openWeights(path: string, options: OpenOptions = {}): Promise<WeightFile> {
-  if ((await platform.entry(path))?.kind !== 'directory')
-    return path.endsWith('.index.json') ? openIndexed(path, options) : openSafetensors(path, options);
-  const name = options.name ?? 'model';
-  const single = platform.resolve(path, `${name}.safetensors`);
-  if (await platform.entry(single)) return openSafetensors(await sourceInside(single, path), options);
-  const index = platform.resolve(path, `${name}.safetensors.index.json`);
-  if (await platform.entry(index)) return openIndexed(index, options);
-  const message = `${platform.resolve(path)} has neither ${name}.safetensors nor ${name}.safetensors.index.json.`;
-  throw new PeftError('FILE_MISSING', message, { details: { path } });
+export async function openWeights(input: string | FileSet, options: OpenOptions = {}): Promise<WeightFile> {
+  if (typeof input !== 'string') return openSet(input, options);
+  const path = platform.resolve(input);
+  if ((await platform.entry(path))?.kind === 'directory') return openSet(folderFiles(path), options);
+  if (!path.endsWith('.index.json')) return openSafetensors(path, options);
+  const files = folderFiles(platform.parent(path));
+  const index = await files.open(platform.base(path));
+  if (index) return openIndexed(files, index, options);
+  throw new PeftError('FILE_MISSING', `${path} does not exist.`, { details: { path } });
 }

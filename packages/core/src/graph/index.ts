@@ -1,3 +1,4 @@
+export { type Attributes, attributesOf } from './attributes.js';
 export * from './dim.js';
 export { cloneGraph, promoteWeight, prune, replaceUses, sortNodes } from './edit.js';
 export * from './graph.js';

@@ -10,6 +10,9 @@ export interface BaseFacts {
   readonly targets?: readonly Target[];
 }
 
+/** Shapes of parameters, by path, asked for when they are needed. */
+export type Shapes = () => Promise<ReadonlyMap<string, readonly number[]>>;
+
 /** A PEFT configuration as plain data, in the file's own spelling. Keys without prototype, so none has a meaning. */
 export type PeftConfig = ReadonlyMap<string, unknown>;
 
@@ -17,8 +20,8 @@ export interface LayoutInput {
   readonly config: PeftConfig;
   readonly tensors: ReadonlyMap<string, TensorRef>;
   readonly base: BaseFacts;
-  /** Shapes of parameters, by path, for layouts whose files do not say them, where the base is not known. */
-  readonly shapes?: ReadonlyMap<string, readonly number[]>;
+  /** Shapes of parameters, for layouts whose files do not say them, where the base is not known. */
+  readonly shapes?: Shapes;
   /** Kinds of terms, for layouts that hold any. */
   readonly kinds: Kinds;
   /** What messages call the adapter. */

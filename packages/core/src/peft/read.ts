@@ -12,7 +12,7 @@ import { type ByteSource, fileSource } from '../files/source.js';
 import { parseJson } from '../files/strict-json.js';
 import type { TensorRef } from '../tensor/tensor.js';
 import { baseNamedAs } from './base-names.js';
-import type { BaseFacts, Layout, LayoutOutput, PeftConfig } from './layout.js';
+import type { BaseFacts, Layout, LayoutOutput, PeftConfig, Shapes } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
 import { readSidecar, shapesIn } from './sidecar.js';
@@ -33,6 +33,8 @@ export interface ReadAdapterOptions {
    * shapes of what they change (SHIRA, SUPERTUNING, IA3, rows of tables), unless peftjs.json beside them does.
    */
   readonly base?: BaseFacts;
+  /** Such shapes, where the base is not to be checked against: asked for when neither it nor peftjs.json has them. */
+  readonly shapes?: Shapes;
   /** Hears what is unusual but allowed. Default: console.warn. */
   readonly warn?: (message: string) => void;
   readonly signal?: AbortSignal;
@@ -54,7 +56,8 @@ export async function readAdapter(input: string | AdapterFiles, options: ReadAda
   const weights = await openSafetensors(files.weights, signal ? { signal } : {});
   for (const message of weights.warnings) warn(message);
   const beside = files.sidecar && (await readJson(files.sidecar, signal));
-  const shapes = shapesIn(beside);
+  const known = shapesIn(beside);
+  const shapes = known ? async () => known : options.shapes;
   const facts = baseNamedAs(weights.tensors.keys(), base);
   const folder = { config, tensors: weights.tensors, base: facts, kinds, subject, warn, ...(shapes && { shapes }) };
   const content = await withoutCopies(await layout.read(folder), facts);

@@ -7,7 +7,7 @@ import { builtinKinds, type Kinds } from '../delta/registry.js';
 import { type Truncation, truncates } from '../delta/truncation.js';
 import { isPeftError, PeftError, Problems } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
-import { writeSafetensors } from '../files/safetensors-write.js';
+import { encodeSafetensors, writeSafetensors } from '../files/safetensors-write.js';
 import type { BaseFacts, Layout, LayoutFiles } from './layout.js';
 import { configName, indexName, pickleName, sidecarName, weightsName } from './names.js';
 import { builtinLayouts, type Layouts } from './registry.js';
@@ -45,7 +45,45 @@ export async function writeAdapter(
   given: Adapter,
   options: WriteAdapterOptions = {},
 ): Promise<WrittenAdapter> {
-  const { layouts = builtinLayouts, kinds = builtinKinds, signal } = options;
+  const { config, tensors, sidecar, written } = await encoded(given, options);
+  const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
+  await writeDirectoryAtomic(
+    folder,
+    async (aside) => {
+      await writeFileAtomic(platform.resolve(aside, configName), config);
+      await writeSafetensors(platform.resolve(aside, weightsName), tensors, safetensorsOptions(options));
+      await writeFileAtomic(platform.resolve(aside, sidecarName), sidecar);
+    },
+    { replaces: (name) => replaced.has(name) },
+  );
+  return written;
+}
+
+/**
+ * The same files in memory, by name: for a page, which offers them to its visitor.
+ * @throws PeftError DELTA_CONFLICT when the layout cannot hold the adapter exactly
+ */
+export async function encodeAdapter(
+  given: Adapter,
+  options: WriteAdapterOptions = {},
+): Promise<WrittenAdapter & { readonly files: ReadonlyMap<string, Uint8Array> }> {
+  const { config, tensors, sidecar, written } = await encoded(given, options);
+  const files = new Map([
+    [configName, config],
+    [weightsName, await encodeSafetensors(tensors, safetensorsOptions(options))],
+    [sidecarName, sidecar],
+  ]);
+  return { ...written, files };
+}
+
+const safetensorsOptions = ({ signal }: WriteAdapterOptions) => ({
+  metadata: new Map([['format', 'pt']]),
+  ...(signal && { signal }),
+});
+
+/** What the files of an adapter hold. */
+async function encoded(given: Adapter, options: WriteAdapterOptions) {
+  const { layouts = builtinLayouts, kinds = builtinKinds } = options;
   const { adapter, truncation } = await truncated(given, { ...options, kinds });
   const { layout, files } = await laidOut(adapter, { ...options, layouts, kinds });
   const { config, tensors, shapes } = files;
@@ -58,21 +96,11 @@ export async function writeAdapter(
     kinds,
     subject,
     warn: () => {},
-    ...(shapes && { shapes }),
+    ...(shapes && { shapes: async () => shapes }),
   });
   const sidecar = sidecarOf(truncation ? withoutMethod(adapter) : adapter, await contentDigest(back), shapes);
-  const replaced = new Set([configName, weightsName, indexName, pickleName, sidecarName]);
-  await writeDirectoryAtomic(
-    folder,
-    async (aside) => {
-      await writeFileAtomic(platform.resolve(aside, configName), json(Object.fromEntries(config)));
-      const metadata = new Map([['format', 'pt']]);
-      await writeSafetensors(platform.resolve(aside, weightsName), tensors, { metadata, ...(signal && { signal }) });
-      await writeFileAtomic(platform.resolve(aside, sidecarName), json(sidecar));
-    },
-    { replaces: (name) => replaced.has(name) },
-  );
-  return { layout: layout.peftType, ...(truncation && { truncation }) };
+  const written: WrittenAdapter = { layout: layout.peftType, ...(truncation && { truncation }) };
+  return { config: json(Object.fromEntries(config)), tensors, sidecar: json(sidecar), written };
 }
 
 /** The layout that holds the adapter, with what it writes. */

@@ -1,7 +1,8 @@
 import { type Attached, attachMethod } from '../adapter/attach-method.js';
 import type { Plan } from '../adapter/bind.js';
 import type { GraphSite } from '../adapter/method.js';
-import { type Start, tensorName } from '../adapter/start.js';
+import { tensorName } from '../adapter/names.js';
+import type { Start } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
 import { groupsOf } from './groups.js';
 import type { Example, TaskModel } from './model.js';

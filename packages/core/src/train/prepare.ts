@@ -74,7 +74,15 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
   const total = o.steps ?? Math.max(1, Math.round(o.epochs! * order.updatesPerEpoch));
   const plan = await settlePlan(
     bound,
-    createLook({ model, plan: bound, examples: data.examples, order, backend: o.backend, seed }),
+    createLook({
+      model,
+      plan: bound,
+      examples: data.examples,
+      order,
+      backend: o.backend,
+      seed,
+      ...(o.start && { start: o.start }),
+    }),
   );
   const start = o.start
     ? await resumeTensors(plan, o.start, { seed, parameters })

@@ -1,12 +1,15 @@
 import {
   type Adapter,
+  applyDelta,
   builtinKinds,
   type Delta,
   type DType,
   denseTerm,
   type Kinds,
+  keepZero,
   kindOf,
   type Layouts,
+  notASum,
   openWeights,
   type Parameters,
   PeftError,
@@ -90,6 +93,18 @@ async function plainTerms(terms: readonly Term[], shape: readonly number[], kind
 const heldParameters = (parameters: Parameters): Map<string, Held> =>
   new Map([...parameters].map(([name, ref]) => [name, { ref, terms: [], dtype: ref.dtype, shape: ref.shape }]));
 
+/** A parameter with terms in it that are no sums, in memory: what every thread understands. */
+async function changed(
+  path: string,
+  own: Held,
+  { terms, shape }: { readonly terms: readonly Term[]; readonly shape: readonly number[] },
+  kinds: Kinds,
+): Promise<Held> {
+  const delta = { shape: new Map([[path, shape]]), params: new Map([[path, terms]]) };
+  const ref = applyDelta(new Map([[path, own.ref!]]), delta, { kinds }).get(path)!;
+  return { ref: tensorRef(await ref.read()), terms: [], dtype: own.dtype, shape };
+}
+
 /** An update on parameters, or on zeros where there are none. @throws PeftError ADAPTER_MISMATCH */
 async function updated(
   { delta, replaced }: Adapter,
@@ -107,9 +122,19 @@ async function updated(
   for (const [path, terms] of delta.params) {
     const own = tensors.get(path);
     const shape = own?.shape ?? delta.shape.get(path)!;
+    if (base && !own && keepZero(terms, kinds)) continue; // a bias that the base does not have
     if (base && !own) problems.add(`the base has no parameter "${path}".`);
     for (const term of terms)
       for (const problem of kindOf(term, kinds).problems(term, shape)) problems.add(`"${path}": ${problem}.`);
+    const odd = notASum(terms, kinds);
+    if (odd && !own?.ref)
+      problems.add(
+        `"${path}" has an update of kind ${odd.kind}, which is no sum: name the base (base), so that there is a difference.`,
+      );
+    if (odd) {
+      if (own?.ref && problems.list.length === 0) tensors.set(path, await changed(path, own, { terms, shape }, kinds));
+      continue;
+    }
     const made: Held = { terms: await plainTerms(terms, shape, kinds), dtype: own?.dtype ?? 'f32', shape };
     tensors.set(path, own?.ref ? { ...made, ref: own.ref } : made);
   }

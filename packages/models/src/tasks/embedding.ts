@@ -4,7 +4,15 @@ import type { Pooling } from '../architectures/pooling.js';
 import { type Layout, packBatch } from '../data/pack.js';
 import { readJson, readJsonValue } from '../directory.js';
 import { rowOf, rowsBySample } from './likelihood.js';
-import { headOf, lengthLimit, missingColumns, packing, type TaskFactory, tokenizerOf } from './task.js';
+import {
+  headOf,
+  lengthLimit,
+  type ModelPieces,
+  missingColumns,
+  packing,
+  type TaskFactory,
+  tokenizerOf,
+} from './task.js';
 
 export interface EmbeddingOptions {
   /** Default: what the sentence-transformers files of the model say; without them the mean over all tokens. */
@@ -24,7 +32,7 @@ export interface PlainText extends Example {
 export function embedding(options: EmbeddingOptions = {}): TaskFactory<PlainText> {
   return async (pieces) => {
     headOf(pieces.architecture, 'embedding');
-    const files = await sentenceTransformer(pieces.directory);
+    const files = await sentenceTransformer(pieces);
     const maxLength = lengthLimit(pieces, options.maxLength ?? files.maxLength);
     const layout = packing(pieces, options.layout);
     const pooling: Pooling = {
@@ -70,8 +78,8 @@ interface SentenceTransformer {
 }
 
 /** modules.json of sentence-transformers and the files it names. @throws PeftError MODEL_UNSUPPORTED, FILE_INVALID */
-async function sentenceTransformer(directory: string): Promise<SentenceTransformer> {
-  const listed = await readJsonValue(directory, 'modules.json');
+async function sentenceTransformer({ files, directory }: ModelPieces): Promise<SentenceTransformer> {
+  const listed = await readJsonValue(files, 'modules.json');
   if (!listed) return {};
   const modules = Modules.parse(listed);
   const kind = (name: string) => modules.find(({ type }) => type.endsWith(`.${name}`));
@@ -79,10 +87,10 @@ async function sentenceTransformer(directory: string): Promise<SentenceTransform
   if (unknown)
     throw new PeftError('MODEL_UNSUPPORTED', `modules.json of "${directory}" has a module of type "${unknown.type}".`);
   const pooling = kind('Pooling');
-  const modes = pooling && PoolingFile.parse(await readJson(directory, `${pooling.path}/config.json`));
+  const modes = pooling && PoolingFile.parse(await readJson(files, `${pooling.path}/config.json`));
   if (modes && !modes.pooling_mode_mean_tokens && !modes.pooling_mode_cls_token)
     throw new PeftError('MODEL_UNSUPPORTED', `"${directory}/${pooling.path}" pools neither by the mean nor by [CLS].`);
-  const text = TextFile.parse((await readJson(directory, 'sentence_bert_config.json')) ?? {});
+  const text = TextFile.parse((await readJson(files, 'sentence_bert_config.json')) ?? {});
   return {
     normalize: kind('Normalize') !== undefined,
     ...(modes && { mode: modes.pooling_mode_mean_tokens ? 'mean' : 'cls' }),

@@ -1,4 +1,5 @@
 import { type Batch, type Example, PeftError, type Task } from '@peftjs/core';
+import type { FileSet } from '@peftjs/core/files';
 import type { Tensor, TensorRef } from '@peftjs/core/tensor';
 import type { Architecture, BuildOptions } from '../architectures/architecture.js';
 import { attentionLength } from '../architectures/balance.js';
@@ -8,6 +9,9 @@ import type { Tokenizer } from '../tokenizer.js';
 
 /** What is known of a model before a task is bound to it. */
 export interface ModelPieces {
+  /** The model directory, or a set of its files. */
+  readonly files: string | FileSet;
+  /** What messages call it. */
   readonly directory: string;
   readonly config: ModelConfig;
   readonly architecture: Architecture;

@@ -19,7 +19,7 @@ import { assert } from '../law.js';
 import { tensorOf } from '../numbers.js';
 import { tinyModel } from '../tiny-model.js';
 import { tinyFeeds } from '../tiny-task.js';
-import { methodFeeds, type Scene } from './scene.js';
+import { addsExactly, methodFeeds, type Scene } from './scene.js';
 
 type Form = ReturnType<ReturnType<typeof tinyModel>['graph']>;
 
@@ -116,7 +116,7 @@ export const mergeLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>
   },
 
   async 'sums with itself, with another and with its negative'(scene) {
-    if (!scene.method.additive) return;
+    if (!addsExactly(scene)) return;
     const { replaced: _, ...rest } = await scene.adapterOf(scene.random);
     const one: Adapter = { ...rest, replaced: new Map() }; // replacements do not add, by definition
     await agrees(scene, sum(one, one), [one, one]);

@@ -1,7 +1,6 @@
 import type { Backend, CompileOptions, Feeds, Graph, Node, Program, Tensor, Value } from '@peftjs/core';
-import { isFloat, isPeftError, PeftError } from '@peftjs/core';
+import { attributesOf, isFloat, isPeftError, PeftError } from '@peftjs/core';
 import { fromTensor, type NdArray, toTensor } from './array.js';
-import { attributesOf } from './attributes.js';
 import { operations } from './operations.js';
 
 export interface ReferenceOptions {

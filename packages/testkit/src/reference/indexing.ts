@@ -1,6 +1,5 @@
-import { PeftError } from '@peftjs/core';
+import { type Attributes, PeftError } from '@peftjs/core';
 import { around, axisOf, count, type NdArray, nd, strides } from './array.js';
-import type { Attributes } from './attributes.js';
 import { need, type Operations } from './operation.js';
 
 /** An index counted from the end when negative. @throws PeftError GRAPH_INVALID outside the axis */

@@ -1,6 +1,5 @@
-import { PeftError } from '@peftjs/core';
+import { type Attributes, PeftError } from '@peftjs/core';
 import type { NdArray } from './array.js';
-import type { Attributes } from './attributes.js';
 
 /** Inputs of a node; `undefined` where an optional one is left out. */
 export type Inputs = readonly (NdArray | undefined)[];

@@ -58,15 +58,16 @@ export function isTransposed(
  * Shapes of the weights of modules whose tensors do not tell them: the base's, else those kept beside the files.
  * @throws PeftError ADAPTER_MISMATCH for modules that the base does not have, CONFIG_INVALID where there is no base
  */
-export function weightShapes(
+export async function weightShapes(
   modules: Iterable<string>,
   { base, shapes, subject }: LayoutInput,
-): ReadonlyMap<string, readonly [number, number]> {
+): Promise<ReadonlyMap<string, readonly [number, number]>> {
   const found = new Map<string, readonly [number, number]>();
   const missing = new Problems();
+  const others = base.parameters ? undefined : await shapes?.();
   for (const module of modules) {
     const path = `${module}.weight`;
-    const shape = base.parameters?.get(path)?.shape ?? shapes?.get(path);
+    const shape = base.parameters?.get(path)?.shape ?? others?.get(path);
     if (!shape) missing.add(`"${path}"`);
     else if (shape.length !== 2) missing.add(`"${path}" is [${shape}], not a matrix.`);
     else found.set(module, shape as readonly [number, number]);

@@ -10,7 +10,7 @@ import type { LayoutInput, LayoutOutput } from '../layout.js';
 import { type Ia3File, ia3Format, ia3Parts, isFeedforward } from './format.js';
 
 /** Reads an IA3 folder. See `Layout.read`. */
-export function readIa3(input: LayoutInput): LayoutOutput {
+export async function readIa3(input: LayoutInput): Promise<LayoutOutput> {
   const { subject } = input;
   const file = readConfig(input, ia3Format);
   const { modules, parameters } = sortTensors(input, ia3Parts, (_, ref, name, { unsupported }) => {
@@ -26,7 +26,7 @@ export function readIa3(input: LayoutInput): LayoutOutput {
   const fed = file.feedforward_modules == null ? undefined : isFeedforward(file.feedforward_modules);
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
-  for (const [module, extents] of weightShapes(modules.keys(), input)) {
+  for (const [module, extents] of await weightShapes(modules.keys(), input)) {
     const vector = modules.get(module)!.vector!;
     const side = (fed?.(module) ?? vector.shape[0] === 1) ? 'input' : 'output';
     const transposed = liesInOut(module, extents, { side, length: Math.max(...vector.shape) }, file, input);

@@ -22,7 +22,8 @@ export async function readTokens(
   problems: Problems,
 ): Promise<Map<string, { readonly term: Term; readonly shape: readonly number[] }>> {
   const lists = listsOf(file, tables, problems);
-  const shapes = lists.size > 0 ? weightShapes(lists.keys(), input) : new Map<string, readonly [number, number]>();
+  const shapes =
+    lists.size > 0 ? await weightShapes(lists.keys(), input) : new Map<string, readonly [number, number]>();
   const made = new Map<string, { readonly term: Term; readonly shape: readonly number[] }>();
   for (const [module, list] of lists) {
     const ref = tables.get(module)!;

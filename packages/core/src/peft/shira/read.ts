@@ -22,7 +22,7 @@ export async function readShira(input: LayoutInput): Promise<LayoutOutput> {
 
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
-  for (const [module, extents] of weightShapes(modules.keys(), input)) {
+  for (const [module, extents] of await weightShapes(modules.keys(), input)) {
     const made = await readModule(modules.get(module)!, extents, file.r);
     if (typeof made === 'string') problems.add(`"${module}": ${made}.`);
     else {

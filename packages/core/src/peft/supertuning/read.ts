@@ -28,7 +28,7 @@ export async function readSupertuning(input: LayoutInput): Promise<LayoutOutput>
 
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, readonly Term[]>();
-  for (const [module, extents] of weightShapes(modules.keys(), input)) {
+  for (const [module, extents] of await weightShapes(modules.keys(), input)) {
     const parts = modules.get(module)!;
     const sparse = await readSparse(parts, extents, file.sparsity);
     const low = readFactors(parts, extents, file);

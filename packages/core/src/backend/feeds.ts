@@ -1,4 +1,8 @@
-import { type Feeds, Problems, type Tensor, tensorProblem, type Value } from '@peftjs/core';
+import { Problems } from '../errors.js';
+import type { Value } from '../graph/graph.js';
+import { tensorProblem } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Feeds } from './backend.js';
 import type { Selection } from './select.js';
 
 /** @throws PeftError GRAPH_INVALID with everything that does not fit */

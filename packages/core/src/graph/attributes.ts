@@ -1,5 +1,6 @@
-import type { Attribute, Node, Tensor } from '@peftjs/core';
-import { PeftError } from '@peftjs/core';
+import { PeftError } from '../errors.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Attribute, Node } from './graph.js';
 
 /** Attributes of a node, read by type. @throws PeftError GRAPH_INVALID for another type than asked for */
 export interface Attributes {

@@ -1,4 +1,7 @@
-import { type CompileOptions, cloneGraph, type Graph, Problems, prune, type Value } from '@peftjs/core';
+import { Problems } from '../errors.js';
+import { cloneGraph, prune } from '../graph/edit.js';
+import type { Graph, Value } from '../graph/graph.js';
+import type { CompileOptions } from './backend.js';
 
 /** The part of a graph that one program runs. */
 export interface Selection {
@@ -12,7 +15,10 @@ export interface Selection {
   readonly unused: ReadonlySet<string>;
 }
 
-/** @throws PeftError GRAPH_INVALID when outputs or carried values do not exist or do not fit each other */
+/**
+ * The part of a graph that a compile call asks for, as a copy: what nothing needs is gone.
+ * @throws PeftError GRAPH_INVALID when outputs or carried values do not exist or do not fit each other
+ */
 export function select(original: Graph, { outputs, carry = {} }: CompileOptions): Selection {
   const problems = new Problems();
   const made = new Map(original.outputs.map((value) => [value.name, value]));

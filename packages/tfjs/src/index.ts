@@ -1,0 +1,2 @@
+export { tfjs } from './backend.js';
+export type { Device, TfjsOptions } from './options.js';

@@ -1,0 +1,1 @@
+export { scripts as platform } from './scripts.js';

@@ -1,0 +1,33 @@
+import { PeftError } from '@peftjs/core';
+import type { Device } from '../options.js';
+import type { Platform } from './platform.js';
+
+/** The devices that are JavaScript packages, the same in Node and in a page. */
+export const scripts: Platform = {
+  webgpu: async () => {
+    const name = '@tensorflow/tfjs-backend-webgpu';
+    await import('@tensorflow/tfjs-backend-webgpu').catch((cause: unknown) => {
+      throw unavailable('webgpu', name, cause);
+    });
+    return { backend: 'webgpu', traits: { lazyCasts: true, roughSine: true } };
+  },
+  wasm: async ({ wasmPath }) => {
+    const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+    if (wasmPath !== undefined) setWasmPaths(wasmPath);
+    return { backend: 'wasm', traits: { transposeFirst: true } };
+  },
+  cpu: async () => {
+    await import('@tensorflow/tfjs-backend-cpu');
+    return { backend: 'cpu', traits: {} };
+  },
+};
+
+/** What to say when the package of a device cannot be loaded. */
+export function unavailable(device: Device, name: string, cause: unknown): PeftError {
+  const absent = /MODULE_NOT_FOUND$/.test(String((cause as { code?: unknown }).code));
+  const problem = absent ? 'is not installed' : `cannot be loaded (${(cause as Error).message})`;
+  return new PeftError('BACKEND_UNAVAILABLE', `${name} ${problem}. Run: npm install ${name}`, {
+    cause,
+    details: { device, package: name },
+  });
+}
