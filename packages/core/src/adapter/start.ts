@@ -199,8 +199,9 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     replaced.set(path, trained ? tensorRef(cast(trained, base.dtype === 'f64' ? 'f64' : 'f32')) : base);
   }
   // A bias trained beside a matrix that nothing is left of: files hold such a module in full.
+  const adapted = new Set([...params.keys()].map((path) => splitPath(path)[0]));
   for (const { target } of plan.sites)
-    if (plan.config.bias !== 'all' && !changed.includes(target.path) && replaced.has(`${target.path}.bias`))
+    if (plan.config.bias !== 'all' && !adapted.has(target.path) && replaced.has(`${target.path}.bias`))
       replaced.set(`${target.path}.weight`, facts.parameters.get(`${target.path}.weight`)!);
   const delta = { shape, params };
   return {
