@@ -104,10 +104,10 @@ describe('the start', () => {
 });
 
 /** A plan on every matrix of the tiny model, narrow and wide, with random tensors and chosen gates. */
-async function withGates(gates: (path: string) => readonly number[]) {
+async function withGates(gates: (path: string) => readonly number[], bias: 'none' | 'sora_only' = 'none') {
   const model = tinyModel();
   const { targets, parameters } = model;
-  const bound = sora({ r: 4, alpha: 6, targetModules: ['up', 'down', 'mix', 'head'] }) as unknown as Bound;
+  const bound = sora({ r: 4, alpha: 6, targetModules: ['up', 'down', 'mix', 'head'], bias }) as unknown as Bound;
   const plan = bindMethod(bound, { targets, parameters });
   const start = await startTensors(plan, { seed: 1, parameters });
   const tensors = new Map(
@@ -151,6 +151,14 @@ describe('pruning', () => {
     expect([...adapter.delta.params.keys()]).toEqual(kept.map((path) => `${path}.weight`));
     const rules = adapter.method!.config as Parameters<typeof matchTargets>[1];
     expect(matchTargets(model.targets, rules).targets.map(({ path }) => path)).toEqual(kept);
+  });
+
+  it('saves a module without gates in full where its bias is trained', async () => {
+    const { adapter, plan } = await withGates((path) => (narrow(path) ? [0, 0, 0, 0] : [1, 0, 0, 1]), 'sora_only');
+    const [lost] = plan.sites.filter(({ target }) => narrow(target.path));
+    const biases = plan.sites.map(({ target }) => `${target.path}.bias`);
+    expect([...adapter.replaced.keys()].sort()).toEqual([...biases, `${lost!.target.path}.weight`].sort());
+    expect(adapter.replaced.get(`${lost!.target.path}.weight`)).toBe(lost!.target.parameters.weight);
   });
 
   it('says so when nothing is left to write', async () => {

@@ -199,6 +199,11 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     const trained = tensors.train.get(path);
     replaced.set(path, trained ? tensorRef(cast(trained, base.dtype === 'f64' ? 'f64' : 'f32')) : base);
   }
+  // A bias trained beside a matrix that nothing is left of: files hold such a module in full.
+  const adapted = new Set([...params.keys()].map((path) => splitPath(path)[0]));
+  for (const { target } of plan.sites)
+    if (plan.config.bias !== 'all' && !adapted.has(target.path) && replaced.has(`${target.path}.bias`))
+      replaced.set(`${target.path}.weight`, facts.parameters.get(`${target.path}.weight`)!);
   const delta = { shape, params };
   return {
     delta,
