@@ -94,8 +94,8 @@ export async function checkShira(
   const { targets, parameters } = base.model;
   const layout = builtinLayouts.get('SHIRA')!;
   const facts = { base: { targets, parameters }, warn: () => {} };
-  const files = await layout.write(trained, { kinds: builtinKinds, base: { targets } });
-  const own = await layout.read({ ...files, ...facts, kinds: builtinKinds, subject: 'The adapter' });
+  const { config, tensors } = await layout.write(trained, { kinds: builtinKinds, base: { targets } });
+  const own = await layout.read({ config, tensors, ...facts, kinds: builtinKinds, subject: 'The adapter' });
   const theirs = await readAdapter(join(folder.path, 'export_shira'), facts);
   for (const [whose, adapter] of Object.entries({ own: { ...trained, ...own }, theirs })) {
     const got = masked(await logitsOf(base, [adapter], feeds, backend), expected, mask);
