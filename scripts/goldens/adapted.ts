@@ -8,6 +8,7 @@ import {
   attachMethod,
   type Backend,
   type Bound,
+  baseLook,
   bindMethod,
   builtinKinds,
   builtinLayouts,
@@ -19,6 +20,7 @@ import {
   readAdapter,
   resumeTensors,
   type Start,
+  settlePlan,
   type Tensor,
   toAdapter,
 } from '@peftjs/core';
@@ -28,6 +30,13 @@ import { planSteps } from '../../packages/core/src/train/plan.js';
 import type { StepPlan } from '../../packages/core/src/train/stepper.js';
 import { type Base, only } from './base.js';
 import { optimizerOf, type TorchOptimizer } from './optimizers.js';
+
+/** A method laid out on the base, with what it finds in the weights. */
+export async function planOf({ model }: Base, bound: Bound, start?: Adapter): Promise<Plan> {
+  const { targets, parameters } = model;
+  const plan = bindMethod(bound, { targets, parameters });
+  return settlePlan(plan, baseLook({ plan, parameters, seed: 0, ...(start && { start }) }));
+}
 
 const methods: readonly MethodFunction<z.ZodType>[] = [lora as unknown as MethodFunction<z.ZodType>];
 
@@ -50,7 +59,6 @@ function optionsOf({
 /** A method laid out on the base as an adapter's file says, with the adapter's tensors. */
 export interface Adapted {
   readonly base: Base;
-  readonly adapter: Adapter;
   readonly plan: Plan;
   readonly start: Start;
 }
@@ -71,9 +79,9 @@ export async function adapt(base: Base, adapter: Adapter, optimizer: CaseOptimiz
   const bind = methods.find(({ method }) => (method as Method).name === name);
   if (!bind) throw new PeftError('CONFIG_UNSUPPORTED', `No method "${name}".`);
   const bound: Bound = bind({ ...(config as object), ...optionsOf(optimizer) });
-  const { targets, parameters } = base.model;
-  const plan = bindMethod(bound, { targets, parameters });
-  return { base, adapter, plan, start: await resumeTensors(plan, adapter, { seed: 0, parameters }) };
+  const plan = await planOf(base, bound, adapter);
+  const { parameters } = base.model;
+  return { base, plan, start: await resumeTensors(plan, adapter, { seed: 0, parameters }) };
 }
 
 /** A training graph with the method in it. */

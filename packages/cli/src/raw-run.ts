@@ -3,6 +3,7 @@ import {
   attachDelta,
   attachMethod,
   type Backend,
+  baseLook,
   bindMethod,
   createOps,
   gradients,
@@ -10,6 +11,7 @@ import {
   PeftError,
   resumeTensors,
   type ShapedValue,
+  settlePlan,
   type Tensor,
   toAdapter,
 } from '@peftjs/core';
@@ -177,7 +179,8 @@ export async function adapterGradients(run: RawRun): Promise<ReadonlyMap<string,
   const whole = [...kept.keys()].filter((path) => !path.endsWith('.bias'));
   const modulesToSave = [...new Set(whole.map((path) => path.slice(0, path.lastIndexOf('.'))))];
   const bound = plugins.bind(method.name, method.config as Record<string, unknown>);
-  const plan = bindMethod(bound, { targets, parameters, modulesToSave });
+  const laid = bindMethod(bound, { targets, parameters, modulesToSave });
+  const plan = await settlePlan(laid, baseLook({ plan: laid, parameters, seed: 0, start: adapter! }));
   const start = await resumeTensors(plan, { ...adapter!, replaced: kept }, { seed: 0, parameters });
   const form = model.graph('train');
   for (const [path, ref] of bases) form.graph.weights.set(path, ref);

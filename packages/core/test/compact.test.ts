@@ -217,9 +217,9 @@ describe('writeAdapter', async () => {
   };
   const dense = deltaOf([denseTerm(normal('d', [6, 5]))], [6, 5]);
 
-  it('refuses a dense update as before, and says what helps', async () => {
+  it('refuses a dense update where factors are asked for, and says what helps', async () => {
     const adapter = await adapterOf(dense);
-    await expect(writeAdapter(join(folder, 'none'), adapter)).rejects.toMatchObject({
+    await expect(writeAdapter(join(folder, 'none'), adapter, { layout: 'LORA' })).rejects.toMatchObject({
       code: 'DELTA_CONFLICT',
       message: expect.stringContaining('give a rank or an energy'),
     });
@@ -250,7 +250,7 @@ describe('writeAdapter', async () => {
       await adapterOf(deltaOf([term('x', [6, 5], 2, 1)], [6, 5])),
       await adapterOf(deltaOf([term('y', [6, 5], 3, 0.5)], [6, 5])),
     );
-    expect(await writeAdapter(join(folder, 'sum'), two)).toEqual({});
+    expect(await writeAdapter(join(folder, 'sum'), two)).toEqual({ layout: 'LORA' });
     const again = await readAdapter(join(folder, 'sum'));
     expect(rankOf(again.delta)).toEqual([5]);
     expect(await distance(again.delta, two.delta)).toBeLessThan(3e-7); // roundings to float32

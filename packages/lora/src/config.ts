@@ -2,6 +2,18 @@ import { z } from 'zod';
 
 const rank = z.number().int().positive();
 
+/** How EVA looks at the data. */
+export const EvaConfig = z.strictObject({
+  rho: z.number().min(1).default(2).meta({ description: 'No module gets more than rho times its rank.' }),
+  tau: z
+    .number()
+    .positive()
+    .max(1)
+    .default(0.99)
+    .meta({ description: 'A direction is settled when a batch turns it by less than this cosine.' }),
+  batches: rank.default(100).meta({ description: 'Most batches to look at.' }),
+});
+
 /** What LoRA and its drop-in variants let you choose. Target modules, dropout and biases come with every method. */
 export const LoraConfig = z.strictObject({
   r: rank.default(8).meta({ description: 'Rank of the update: how many directions it has.' }),
@@ -10,13 +22,17 @@ export const LoraConfig = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: 'Scale by alpha / sqrt(r), which keeps high ranks learning (rsLoRA, arXiv 2312.03732).' }),
+  dora: z.boolean().default(false).meta({
+    description: 'Train the length of each output row of the weight apart from its direction (DoRA, arXiv 2402.09353).',
+  }),
   init: z
-    .union([z.boolean(), z.enum(['gaussian', 'orthogonal'])])
+    .union([z.boolean(), z.enum(['gaussian', 'orthogonal', 'pissa', 'olora', 'eva'])])
     .default(true)
     .meta({
       description:
-        'Start: true (A uniform, B zero), gaussian (A normal, B zero), orthogonal (both factors, product zero), false (both random: changes the model at once).',
+        'Start: true (A uniform, B zero), gaussian (A normal, B zero), orthogonal (both factors, product zero), pissa and olora (parts of the weight, arXiv 2404.02948 and 2406.01775), eva (directions of the data, ranks by their share, arXiv 2410.07170), false (both random: changes the model at once).',
     }),
+  eva: EvaConfig.optional().meta({ description: 'How the start eva looks at the data.' }),
   loraBias: z.boolean().default(false).meta({ description: 'Give B a bias of its own.' }),
   fanInFanOut: z
     .boolean()
@@ -48,3 +64,4 @@ export const LoraConfig = z.strictObject({
 
 export type LoraSettings = z.output<typeof LoraConfig>;
 export type LoraOptions = z.input<typeof LoraConfig>;
+export type EvaSettings = z.output<typeof EvaConfig>;

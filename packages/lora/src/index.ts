@@ -2,6 +2,8 @@ import {
   defineMethod,
   definePlugin,
   denseTerm,
+  doraTerm,
+  f32,
   loraFileNames,
   lowRankTerm,
   type Params,
@@ -11,80 +13,107 @@ import {
   tensorRef,
   toF32,
 } from '@peftjs/core';
+import { check } from './check.js';
 import { LoraConfig, type LoraSettings } from './config.js';
-import { correction, startBias, startFactors } from './init.js';
+import { rescaled } from './dora.js';
+import { correction, planned, startBias, startFactors } from './init.js';
 import * as math from './math.js';
+import { planTargets, startsFromWeight } from './plan.js';
+import { actingFactors, readFactors, savedFactors } from './saved.js';
 
-export { LoraConfig, type LoraOptions, type LoraSettings } from './config.js';
+export { EvaConfig, type EvaSettings, LoraConfig, type LoraOptions, type LoraSettings } from './config.js';
 
 const scaleOf = ({ alpha, r, rslora }: LoraSettings): number => math.scale(alpha, r, rslora);
 
-/** Low-rank adaptation (Hu et al. 2021), with rsLoRA, LoRA+ and LoRA-FA as options. */
+/** Low-rank adaptation (Hu et al. 2021), with rsLoRA, DoRA, PiSSA, OLoRA, EVA, LoRA+ and LoRA-FA as options. */
 export const lora = /* @__PURE__ */ defineMethod({
   spec: 'v1',
   name: 'lora',
   paper: 'https://arxiv.org/abs/2106.09685',
   layout: 'LORA',
   additive: true,
+  adds: ({ dora }) => !dora,
   kinds: ['linear', 'conv1d', 'embedding'],
   config: LoraConfig,
   fileNames: loraFileNames,
   patterns: { r: 'rankPattern', alpha: 'alphaPattern' },
+  check,
+  plan: planTargets,
 
-  check(target, c) {
-    const problems: string[] = [];
-    if (c.init === 'orthogonal' && c.r % 2 !== 0) problems.push(`an orthogonal start needs an even r, not ${c.r}`);
-    if (target.kind === 'embedding' && c.loraBias) problems.push('an embedding has no bias in B: leave loraBias out');
-    if (target.kind === 'embedding' && c.fa)
-      problems.push('the A of an embedding starts at zero, so LoRA-FA would never train it');
-    return problems;
-  },
-
-  init(target, c, rng) {
-    const { a, b } = startFactors(c.init, { ...extents(target), r: c.r }, rng);
+  init(target, c, rng, given) {
+    const { a, b } = startFactors(c.init, { ...extents(target), r: c.r }, rng, given);
     const bias: Params<Tensor> = c.loraBias ? { bias: startBias(c.init, c.r, target.out, rng) } : {};
-    if (c.fa) return { train: { b, ...bias }, frozen: { a, k: correction(a, scaleOf(c)) } };
-    return { train: { a, b, ...bias } };
+    const from: Params<Tensor> = startsFromWeight(c) ? { a0: a, b0: b } : {};
+    const fixed: Params<Tensor> = c.fa ? { a, k: correction(a, scaleOf(c)) } : {};
+    const squares = c.dora && planned(given, 'squares');
+    const m = squares && f32([target.out], (squares.data as Float32Array).map(Math.sqrt));
+    return {
+      train: { ...(c.fa ? {} : { a }), b, ...bias, ...(m && { m }) },
+      frozen: { ...fixed, ...from, ...(squares && { squares }) },
+    };
   },
 
-  delta: ({ p, c }, ops) => math.delta(p.a!, p.b!, scaleOf(c), ops),
+  delta({ p, c }, ops) {
+    const { a, b } = actingFactors(p, ops);
+    return math.delta(a, b, scaleOf(c), ops);
+  },
 
   apply({ x, p, target, c }, ops) {
     const s = scaleOf(c);
-    const y = (target.kind === 'embedding' ? math.applyToIds : math.apply)(x, p.a!, p.b!, s, ops);
+    const { a, b } = actingFactors(p, ops);
+    const y = (target.kind === 'embedding' ? math.applyToIds : math.apply)(x, a, b, s, ops);
     return p.bias ? ops.add(y, ops.mul(p.bias, s)) : y;
   },
 
+  rewrite(site, ops) {
+    const { x, y, p, c } = site;
+    if (!p.m) return y;
+    const s = scaleOf(c);
+    const { a, b } = actingFactors(p, ops);
+    return rescaled(site, { a, b, s }, () => math.apply(x, a, b, s, ops), ops);
+  },
+
   toDelta({ p, target, c }) {
-    const scale = scaleOf(c);
-    const embedding = target.kind === 'embedding';
-    const factors = { a: tensorRef(p.a!), b: tensorRef(p.b!) };
-    const weight = lowRankTerm(factors, { scale, transposed: target.kind === 'conv1d', embedding });
-    const bias: Params<Term> = p.bias ? { bias: denseTerm(tensorRef(p.bias), scale) } : {};
+    const { a, b } = savedFactors(p);
+    const factors = { a: tensorRef(a), b: tensorRef(b) };
+    const options = {
+      scale: scaleOf(c),
+      transposed: target.kind === 'conv1d',
+      embedding: target.kind === 'embedding',
+    };
+    const weight = p.m ? doraTerm({ ...factors, magnitude: tensorRef(p.m) }, options) : lowRankTerm(factors, options);
+    const bias: Params<Term> = p.bias ? { bias: denseTerm(tensorRef(p.bias), options.scale) } : {};
     return { weight, ...bias };
   },
 
   async fromDelta({ terms, c }) {
-    const { a, b } = terms.weight!.tensors;
+    const { a, b, magnitude } = terms.weight!.tensors;
     const s = scaleOf(c);
     // The stored scale may be another one (an adapter that was scaled): B takes the difference.
     const ratio = Number(terms.weight!.meta.scale) / s;
-    const [A, B] = [toF32(await a!.read()), toF32(await b!.read())];
-    const scaled = ratio === 1 ? B : { ...B, data: B.data.map((x) => x * ratio) };
+    const scaled = (tensor: Tensor): Tensor =>
+      ratio === 1 ? tensor : { ...tensor, data: (tensor.data as Float32Array).map((x) => x * ratio) };
+    const [A, B] = [await a!.read(), scaled(toF32(await b!.read()))];
+    const factors = readFactors({ a: A, b: B }, startsFromWeight(c) ? c.r : 0);
     const bias = terms.bias && toF32(await terms.bias.tensors.delta!.read());
-    return { a: A, b: scaled, ...(bias && { bias }), ...(c.fa && { k: correction(A, s) }) };
+    const m = magnitude && toF32(await magnitude.read());
+    return { ...factors, ...(bias && { bias }), ...(m && { m }), ...(c.fa && { k: correction(factors.a!, s) }) };
   },
 
   size(target, c) {
     const factors = (c.fa ? 0 : c.r * target.in) + target.out * c.r;
-    return factors + (c.loraBias ? target.out : 0);
+    return factors + (c.loraBias ? target.out : 0) + (c.dora ? target.out : 0);
   },
 
-  /** LoRA+: B and every one-dimensional tensor at `ratio` times the rate, embeddings at a rate of their own. */
+  /**
+   * LoRA+: B and every one-dimensional tensor at `ratio` times the rate, embeddings at a rate of their own, biases without
+   * decay.
+   */
   rule({ target, name, shape }, { plus }) {
     if (!plus) return {};
     if (target.kind === 'embedding' && shape.length > 1) return { absoluteLr: plus.embeddingLr };
-    return name === 'b' || shape.length === 1 ? { lr: plus.ratio } : {};
+    const fast = name === 'b' || shape.length === 1;
+    return { ...(fast && { lr: plus.ratio }), ...(name === 'bias' && { weightDecay: 0 }) };
   },
 
   precondition: ({ name, g, p }, ops) => (p.k && name === 'b' ? math.correctedGradient(g, p.k, ops) : g),

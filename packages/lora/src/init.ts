@@ -1,4 +1,6 @@
-import { f32, inversePositive, orthonormalBasis, type Random, type Tensor } from '@peftjs/core';
+import { f32, inversePositive, orthonormalBasis, type Params, PeftError, type Random, type Tensor } from '@peftjs/core';
+import type { LoraSettings } from './config.js';
+import type { StartFactors } from './decompose.js';
 
 const zeros = (shape: readonly number[]): Tensor => f32(shape, new Float32Array(shape.reduce((p, d) => p * d, 1)));
 
@@ -8,17 +10,25 @@ function kaiming(rng: Random, shape: readonly number[], n: number): Tensor {
   return rng.uniform(shape, -bound, bound);
 }
 
-export interface Factors {
-  readonly a: Tensor; // r × in
-  readonly b: Tensor; // out × r
+type Init = LoraSettings['init'];
+
+/** A tensor of the plan. @throws PeftError INTERNAL when there is none: the plan has not been settled */
+export function planned(given: Params<Tensor>, letter: string): Tensor {
+  const tensor = given[letter];
+  if (tensor) return tensor;
+  throw new PeftError('INTERNAL', `The start needs "${letter}" of the plan: settle the plan before it.`);
 }
 
-/** Starts of the factors, by the value of `init`. NOTE: the paper draws A from a Gaussian, its code from U(±1/√in). */
+/**
+ * Starts of the factors, by the value of `init`. NOTE: the paper draws A from a Gaussian, its code from U(±1/√in).
+ * @param given what the plan has found, for starts that look at the weight or the data
+ */
 export function startFactors(
-  init: boolean | 'gaussian' | 'orthogonal',
+  init: Init,
   { r, inside, out, embedding }: { r: number; inside: number; out: number; embedding: boolean },
   rng: Random,
-): Factors {
+  given: Params<Tensor>,
+): StartFactors {
   const [ra, rb] = [rng.fork('a'), rng.fork('b')];
   // Embeddings change roles: rows of A are looked up, so A starts at zero and B at random.
   if (embedding) return { a: init === false ? ra.normal([r, inside]) : zeros([r, inside]), b: rb.normal([out, r]) };
@@ -31,6 +41,11 @@ export function startFactors(
       return { a: kaiming(ra, [r, inside], inside), b: kaiming(rb, [out, r], r) };
     case 'orthogonal':
       return orthogonalFactors(r, inside, out, rng);
+    case 'eva':
+      return { a: planned(given, 'a'), b: zeros([out, r]) };
+    case 'pissa':
+    case 'olora':
+      return { a: planned(given, 'a'), b: planned(given, 'b') };
   }
 }
 
@@ -38,7 +53,7 @@ export function startFactors(
  * Both factors non-zero with B A = 0: A = (N₁ Q₁)ᵀ / 10 and B = N₂ Q₂ / 10, where Q₁ and Q₂ are the even and odd rows of a
  * random orthogonal r × r matrix and N₁ (in × r/2), N₂ (out × r/2) are standard normal, as in PEFT.
  */
-function orthogonalFactors(r: number, inside: number, out: number, rng: Random): Factors {
+function orthogonalFactors(r: number, inside: number, out: number, rng: Random): StartFactors {
   const q = orthonormalBasis(rng.fork('q').normal([r, r]).data as Float32Array, r);
   const half = r / 2;
   const mix = (
@@ -66,7 +81,7 @@ function orthogonalFactors(r: number, inside: number, out: number, rng: Random):
 }
 
 /** The start of B's bias: 0, or what a linear layer of r inputs starts with when everything is random. */
-export const startBias = (init: boolean | 'gaussian' | 'orthogonal', r: number, out: number, rng: Random): Tensor =>
+export const startBias = (init: Init, r: number, out: number, rng: Random): Tensor =>
   init === false ? kaiming(rng.fork('bias'), [out], r) : zeros([out]);
 
 /** (A Aᵀ + 1e-8 I)⁻¹ / s²: r × r. A never changes under LoRA-FA, so neither does this. */

@@ -25,6 +25,15 @@ describe('lora', () => {
   testMethod(lora, { config: { r: 4, init: 'orthogonal' } });
   testMethod(lora, { config: { r: 2, fa: true } });
   testMethod(lora, { config: { r: 2, plus: { ratio: 4 }, dropout: 0.1 } });
+  testMethod(lora, { config: { r: 2, dora: true }, constantParts: true });
+  testMethod(lora, { config: { r: 2, dora: true, dropout: 0.1, rslora: true }, constantParts: true });
+  testMethod(lora, { config: { r: 2, init: 'pissa', alpha: 6 } });
+  testMethod(lora, { config: { r: 2, init: 'olora', fa: true, rslora: true } });
+  testMethod(lora, { config: { r: 2, init: 'pissa', dora: true }, constantParts: true });
+  testMethod(lora, { config: { r: 2, init: 'eva', eva: { batches: 5 } } });
+  testMethod(lora, {
+    config: { r: 2, targetModules: ['up', 'mix'], trainableTokenIndices: { embed: [3, 0] } },
+  });
 });
 
 const rng = createRandom(5);
@@ -86,7 +95,7 @@ describe('configuration', () => {
   it.each([
     [{ r: 0 }, 'r: '],
     [{ r: 2.5 }, 'r: '],
-    [{ init: 'pissa' }, 'init: '],
+    [{ init: 'svd' }, 'init: '],
     [{ rank: 4 }, '"rank" is no key'],
     [{ plus: { ratio: -1 } }, 'plus.ratio: '],
     [{ rankPattern: { q: '6' } }, 'rankPattern.q: '],
@@ -186,7 +195,8 @@ describe('learning rates of LoRA+', () => {
     const linear = target('linear', 4, 4);
     expect(ruleOf(linear, 'a', [2, 4], plus)).toEqual({});
     expect(ruleOf(linear, 'b', [4, 2], plus)).toEqual({ lr: 4 });
-    expect(ruleOf(linear, 'bias', [4], plus)).toEqual({ lr: 4 });
+    expect(ruleOf(linear, 'm', [4], plus)).toEqual({ lr: 4 });
+    expect(ruleOf(linear, 'bias', [4], plus)).toEqual({ lr: 4, weightDecay: 0 });
     expect(ruleOf(linear, 'weight', [4, 4], plus)).toEqual({});
     expect(ruleOf(target('embedding', 4, 4), 'a', [2, 4], plus)).toEqual({ absoluteLr: 1e-3 });
     expect(ruleOf(linear, 'b', [4, 2])).toEqual({});

@@ -1,67 +1,21 @@
 import { join } from 'node:path';
-import { createOps, gradients, type Tensor, tensor } from '@peftjs/core';
+import { type Tensor, tensor } from '@peftjs/core';
 import {
-  type Adapted,
   adapt,
   adapterOf,
-  attachTraining,
   type CaseOptimizer,
   fileTensors,
   logitsOf,
   mergedParameter,
   openAdapter,
-  stepsOf,
 } from '../adapted.js';
-import { feedsOf, masked, only, openBase } from '../base.js';
+import { feedsOf, masked, openBase } from '../base.js';
 import type { CaseFolder, CaseRecord, RunContext } from '../case.js';
 import { type Checks, createChecks } from '../checks.js';
+import { lossAndGradients, trainSteps } from '../training.js';
 
 interface PeftRecord extends CaseRecord {
   readonly optimizer: CaseOptimizer;
-}
-
-type Feeds = Readonly<Record<string, Tensor>>;
-
-/** Loss and gradients of every trainable at given values, by the names of the adapter's file. */
-async function lossAndGradients(
-  adapted: Adapted,
-  values: ReadonlyMap<string, Tensor>,
-  feeds: Feeds,
-  { backend }: RunContext,
-) {
-  const { attached, training } = attachTraining(adapted);
-  const { graph, loss, trainables } = training;
-  const ops = createOps(graph);
-  const slopes = gradients(
-    graph,
-    loss,
-    trainables.map(({ value }) => value),
-  );
-  const names = trainables.map(({ name }) => name);
-  for (const [i, g] of slopes.entries()) ops.output(g, `d ${names[i]}`);
-  const program = await backend.compile(graph, { outputs: ['loss', ...names.map((name) => `d ${name}`)] });
-  const parameters = Object.fromEntries(attached.trainables.map(({ name }) => [name, values.get(name)!]));
-  const outputs = await program.run({ ...only(feeds, graph.inputs), ...parameters });
-  await program.dispose();
-  const slope = new Map(names.map((name) => [name, outputs[`d ${name}`]!]));
-  return { loss: outputs.loss!, gradients: await fileTensors(await adapterOf(adapted, slope), adapted.plan) };
-}
-
-/** All updates on the same batch. */
-async function trainSteps(adapted: Adapted, optimizer: CaseOptimizer, feeds: Feeds, { backend }: RunContext) {
-  const { steps, attached } = stepsOf(adapted, optimizer);
-  const stepper = await steps.compile(backend);
-  await stepper.write(new Map([...adapted.start.train, ...steps.state]));
-  const losses: number[] = [];
-  const norms: number[] = [];
-  for (let step = 1; step <= optimizer.steps; step++) {
-    const { loss, gradNorm } = await stepper.update([feeds], { step, factor: 1 });
-    losses.push(loss);
-    if (gradNorm !== undefined) norms.push(gradNorm);
-  }
-  const trained = await stepper.read(attached.trainables.map(({ name }) => name));
-  await stepper.dispose();
-  return { losses, norms, trained };
 }
 
 const vector = (values: readonly number[]): Tensor => tensor('f32', [values.length], Float32Array.from(values));
@@ -93,7 +47,8 @@ export async function run(folder: CaseFolder, context: RunContext): Promise<void
   await logits('logits/start', [adapter]);
   const start = await lossAndGradients(adapted, adapted.start.train, feeds, context);
   checks.tensor('loss/start', start.loss);
-  checkFile(folder, checks, 'grad/', start.gradients);
+  const slopes = await adapterOf(adapted, start.gradients);
+  checkFile(folder, checks, 'grad/', await fileTensors(slopes, adapted.plan));
   for (const path of under(folder, 'merged_start/')) {
     checks.tensor(`merged_start/${path}`, await mergedParameter(base, [adapter], path));
   }

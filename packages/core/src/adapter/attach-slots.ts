@@ -8,7 +8,7 @@ import { toF32 } from '../tensor/convert.js';
 import { alloc } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { addBranches, siteOf } from './branch.js';
-import { tensorName } from './start.js';
+import { tensorName } from './names.js';
 import type { ModelGraph, Site } from './target.js';
 
 export interface SlotOptions {

@@ -9,6 +9,7 @@ import { type MatchReport, matchTargets, type Unmatched } from './match.js';
 import type { Look, Method, Params } from './method.js';
 import { isSaved, modulePaths, patternLookup, splitPath } from './patterns.js';
 import type { Target } from './target.js';
+import { type TokenRows, tokenRowsOf, tokenRowsSize } from './token-rows.js';
 
 /** A target with the configuration that holds for it alone. */
 export interface PlannedSite<C = unknown> {
@@ -25,6 +26,8 @@ export interface Plan<Schema extends z.ZodType = z.ZodType> {
   readonly sites: readonly PlannedSite<z.output<Schema>>[];
   /** Parameter paths trained and saved in full: modulesToSave and biases. */
   readonly replaced: readonly string[];
+  /** Rows of embeddings trained and saved in full: trainableTokenIndices. */
+  readonly tokens: readonly TokenRows[];
   readonly report: MatchReport;
   /** Number of trainables. */
   readonly size: number;
@@ -66,15 +69,20 @@ export function bindMethod<Schema extends z.ZodType>(bound: Bound<Schema>, model
       );
     else for (const problem of method.check?.(target, c) ?? []) problems.add(`"${target.path}": ${problem}.`);
   }
+  const { replaced, unsaved } = replacedParameters(modulesToSave, shared, sites, model.parameters);
+  const trained = new Set([...sites.map(({ target }) => `${target.path}.weight`), ...replaced]);
+  const taken = ({ path }: Target) => trained.has(`${path}.weight`);
+  const tokens = tokenRowsOf(shared.trainableTokenIndices, model.targets, taken, problems);
   problems.throwIfAny('CONFIG_INVALID', method.name);
 
-  const { replaced, unsaved } = replacedParameters(modulesToSave, shared, sites, model.parameters);
-  const full = countOf(replaced.map((path) => model.parameters.get(path)!));
+  const rows = tokens.reduce((sum, one) => sum + tokenRowsSize(one), 0);
+  const full = rows + countOf(replaced.map((path) => model.parameters.get(path)!));
   return {
     method,
     config: { ...config, modulesToSave },
     sites,
     replaced,
+    tokens,
     report: { matched: report.matched, unmatched: [...report.unmatched, ...unmatched, ...unsaved] },
     size: sizeOf(method, sites, config) + full,
     parameters: countOf(new Set(model.parameters.values())),

@@ -4,6 +4,7 @@ import type { TargetRules } from './match.js';
 import { nearNames } from './near.js';
 
 const names = z.array(z.string().min(1));
+const tokens = z.array(z.number().int().nonnegative()).min(1);
 
 /** Keys that every method has. `bias` trains biases as they are: none, all of the model, or those of the targets. */
 export const sharedConfig = (method: string) =>
@@ -28,6 +29,13 @@ export const sharedConfig = (method: string) =>
         .optional()
         .meta({ description: 'What stands before the layer number in a path.' }),
       modulesToSave: names.default([]).meta({ description: 'Modules trained and saved in full, e.g. a new head.' }),
+      trainableTokenIndices: z
+        .union([tokens, z.record(z.string().min(1), tokens)])
+        .optional()
+        .meta({
+          description:
+            'Rows of embeddings trained and saved in full: token numbers of the first embedding, or by the names of embeddings.',
+        }),
       dropout: z
         .number()
         .min(0)

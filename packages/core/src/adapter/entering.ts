@@ -2,7 +2,7 @@ import type { Dim } from '../graph/dim.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import { rowsOf } from './branch.js';
-import { tensorName } from './start.js';
+import { tensorName } from './names.js';
 import type { Site } from './target.js';
 
 /** A mask that the loop makes for every run: u8 [rows, width], 1 keeps. */

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Term } from '../delta/delta.js';
+import type { Adapter, Term } from '../delta/delta.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { Optimizer } from '../optim/optimizer.js';
@@ -72,9 +72,14 @@ export interface ModuleSite<C> extends GraphSite<C> {
 export interface Look<C> {
   readonly sites: readonly { readonly target: Target; readonly c: C }[];
   readonly rng: Random;
+  /** The adapter to train on, where the run goes on from one: what was settled for it holds on. */
+  readonly start?: Adapter;
   /** A parameter of the base, as f32. */
   weight(path: string): Promise<Tensor>;
-  /** What enters each target, batch by batch: [rows, in] without padding, by target path. */
+  /**
+   * What enters each target, batch by batch: [rows, in] without padding, by target path. Targets that read the same value
+   * get the same tensor.
+   */
   activations(batches: number): AsyncIterable<ReadonlyMap<string, Tensor>>;
   /** The gradient of the loss at each target's weight, batch by batch, in the weight's own layout, by target path. */
   gradients(batches: number): AsyncIterable<ReadonlyMap<string, Tensor>>;
@@ -102,6 +107,8 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   readonly layout: string;
   /** ΔW is added to the weight, so adapters sum exactly. */
   readonly additive: boolean;
+  /** Whether that holds under a configuration, where some are exceptions. */
+  adds?(c: C): boolean;
   /** Kinds of targets it can change. With `vector`, modules that hold only vectors (norms) are targets too. */
   readonly kinds: readonly Target['kind'][];
   /** Keys of its own; core adds the shared ones (targetModules, excludeModules, dropout, bias, modulesToSave, ...). */
@@ -121,7 +128,7 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   /** Tensors that all targets share. @param c the configuration without patterns */
   shared?(sites: readonly { readonly target: Target; readonly c: C }[], c: C, rng: Random): Initial;
 
-  /** ΔW in (out, in) layout: the definition of an additive method. */
+  /** ΔW in (out, in) layout: the definition of an additive method that does not change weights in place. */
   delta?(site: GraphSite<C>, ops: Ops): ShapedValue;
   /** x ΔWᵀ without forming ΔW: [rows, in] -> [rows, out]. */
   apply?(site: ModuleSite<C>, ops: Ops): ShapedValue;
@@ -166,7 +173,7 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   penalty?(
     all: {
       readonly sites: readonly (GraphSite<C> & { readonly parameters: Params<ShapedValue> })[];
-      /** Parameters trained in full beside the method: their value now and at the start of the phase. */
+      /** Parameters trained in full beside the method: their value now and at the start of the run. */
       readonly replaced: readonly { readonly value: ShapedValue; readonly start: Tensor }[];
       /** Numbers in the whole base. */
       readonly parameters: number;

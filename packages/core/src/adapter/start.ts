@@ -11,7 +11,9 @@ import { underOwnPaths } from './aliases.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { Initial, Params } from './method.js';
+import { sharedPath, tensorName } from './names.js';
 import { splitPath } from './patterns.js';
+import { baseRows, resumeRows, tokenRowsName, tokenRowsTerm } from './token-rows.js';
 
 /** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
 export type Tensors = ReadonlyMap<string, Tensor>;
@@ -23,12 +25,6 @@ export interface Start {
   /** Take part, change between updates only. */
   readonly held: Tensors;
 }
-
-/** In place of a target's path in the names of tensors that all targets share. */
-export const sharedPath = '*';
-
-/** The name of a method's tensor in a graph. */
-export const tensorName = (path: string, letter: string): string => `${path}:${letter}`;
 
 /** The tensors of one target by letter, those that all targets share included. */
 export function lettersOf<T>(path: string, named: Iterable<readonly [string, T]>): Params<T> {
@@ -74,6 +70,10 @@ export async function startTensors(
   const common = method.shared?.(sites, ownConfig(plan.config) as never, random.fork(sharedPath));
   const { train, frozen, held } = named(common ? [...initials, [sharedPath, common]] : initials);
   const full = new Map(train);
+  for (const tokens of plan.tokens) {
+    const table = options.parameters.get(`${tokens.target.path}.weight`)!;
+    full.set(tokenRowsName(tokens), await baseRows(tokens, table));
+  }
   for (const path of plan.replaced) full.set(path, toF32(await options.parameters.get(path)!.read()));
   return { train: full, frozen, held };
 }
@@ -102,6 +102,7 @@ export async function resumeTensors(
   const fresh = await startTensors(plan, options);
   const train = new Map(fresh.train);
   const frozen = new Map(fresh.frozen);
+  const held = new Map(fresh.held);
   const problems = new Problems();
   const covered = new Set<string>();
   for (const { target, c } of plan.sites) {
@@ -113,7 +114,7 @@ export async function resumeTensors(
     const tensors = await method.fromDelta({ terms, target, c });
     for (const [letter, tensor] of Object.entries(tensors)) {
       const name = tensorName(target.path, letter);
-      const into = train.has(name) ? train : frozen;
+      const into = [train, held].find((tensors) => tensors.has(name)) ?? frozen;
       const own = into.get(name);
       if (own && sameExtents(own.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
       else
@@ -121,6 +122,11 @@ export async function resumeTensors(
           `"${name}" is [${tensor.shape}], this configuration has ${own ? `[${own.shape}]` : 'no such tensor'}.`,
         );
     }
+  }
+  for (const tokens of plan.tokens) {
+    covered.add(`${tokens.target.path}.weight`);
+    const values = await resumeRows(tokens, adapter, problems);
+    if (values) train.set(tokenRowsName(tokens), values);
   }
   for (const path of adapter.delta.params.keys())
     if (!covered.has(path)) problems.add(`it changes "${path}", which this configuration does not adapt.`);
@@ -133,7 +139,7 @@ export async function resumeTensors(
       );
   }
   problems.throwIfAny('ADAPTER_MISMATCH', `The adapter does not fit this ${method.name} configuration`);
-  return { train, frozen, held: fresh.held };
+  return { train, frozen, held };
 }
 
 /** A module's terms by parameter name; one term a parameter. */
@@ -183,18 +189,35 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     for (const [name, ref] of Object.entries(method.toReplaced?.({ p, target, c }) ?? {}))
       replaced.set(`${target.path}.${name}`, ref);
   }
+  for (const tokens of plan.tokens) {
+    const path = `${tokens.target.path}.weight`;
+    shape.set(path, [tokens.target.in, tokens.target.out]);
+    params.set(path, [tokenRowsTerm(tokens, tensors.train.get(tokenRowsName(tokens))!)]);
+  }
   for (const path of plan.replaced) {
     const base = facts.parameters.get(path)!;
     const trained = tensors.train.get(path);
     replaced.set(path, trained ? tensorRef(cast(trained, base.dtype === 'f64' ? 'f64' : 'f32')) : base);
   }
+  // A bias trained beside a matrix that nothing is left of: files hold such a module in full.
+  const adapted = new Set([...params.keys()].map((path) => splitPath(path)[0]));
+  for (const { target } of plan.sites)
+    if (plan.config.bias !== 'all' && !adapted.has(target.path) && replaced.has(`${target.path}.bias`))
+      replaced.set(`${target.path}.weight`, facts.parameters.get(`${target.path}.weight`)!);
   const delta = { shape, params };
   return {
     delta,
     replaced,
     digest: await contentDigest({ delta, replaced }),
     ...(facts.base && { base: facts.base }),
-    method: { name: method.name, config: plan.config },
+    method: { name: method.name, config: { ...plan.config, ...remaining(plan, { delta, replaced }) } },
     ...(facts.task && { task: facts.task }),
   };
+}
+
+/** Names all that is changed where a matched target is left out, so that the rules of the file select no other. */
+function remaining({ report }: Plan, { delta, replaced }: Pick<Adapter, 'delta' | 'replaced'>) {
+  const changed = new Set([...delta.params.keys(), ...replaced.keys()].map((path) => splitPath(path)[0]));
+  const targetModules = report.matched.filter((path) => changed.has(path));
+  return targetModules.length < report.matched.length ? { targetModules } : {};
 }

@@ -5,8 +5,9 @@ import { elementCount } from '../tensor/dtype.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
 import type { GraphSite, ParameterRule, Params } from './method.js';
+import { sharedPath } from './names.js';
 import { splitPath } from './patterns.js';
-import { lettersOf, type Start, sharedPath } from './start.js';
+import { lettersOf, type Start } from './start.js';
 import type { Target } from './target.js';
 
 /** A tensor to train: a graph input, how the optimizer treats it, and what changes its gradient first. */
@@ -17,6 +18,8 @@ export interface Trainable {
   readonly rule: ParameterRule;
   /** The target it belongs to; undefined for shared tensors and parameters trained in full. */
   readonly path?: string;
+  /** The target's tensors by letter, for the optimizer. */
+  readonly beside?: Params<ShapedValue>;
   /** To be emitted into the graph that the tensor was attached to. */
   precondition?(g: ShapedValue, ops: Ops): ShapedValue;
   prox?(next: ShapedValue, rate: ShapedValue, ops: Ops): ShapedValue;
@@ -52,6 +55,7 @@ export function trainablesOf<Schema extends z.ZodType>(
       shape,
       rule: method.rule?.({ target: site.target, name: letter, shape }, site.c) ?? {},
       ...(path !== sharedPath && { path }),
+      beside: site.p,
       ...(method.precondition && {
         precondition: (g: ShapedValue, ops: Ops) => method.precondition!({ ...site, name: letter, g }, ops),
       }),

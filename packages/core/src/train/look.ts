@@ -1,15 +1,13 @@
+import { baseLook } from '../adapter/base-look.js';
 import type { Plan } from '../adapter/bind.js';
 import { siteOf } from '../adapter/branch.js';
 import type { Look } from '../adapter/method.js';
-import { sharedPath } from '../adapter/start.js';
 import { gradients } from '../autodiff/gradients.js';
 import type { Backend } from '../backend/backend.js';
 import { compileGraph } from '../backend/compile.js';
-import { PeftError } from '../errors.js';
+import type { Adapter } from '../delta/delta.js';
 import type { ShapedValue } from '../graph/graph.js';
 import { createOps, type Ops } from '../graph/ops.js';
-import { toF32 } from '../tensor/convert.js';
-import { createRandom } from '../tensor/random.js';
 import { f32 } from '../tensor/refs.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { batchFeeds } from './batch-feeds.js';
@@ -25,11 +23,14 @@ export interface LookParts<E extends Example> {
   readonly order: Order;
   readonly backend: Backend;
   readonly seed: number;
+  /** The adapter to go on from. */
+  readonly start?: Adapter;
 }
 
 /** What a method's plan may look at. Programs are compiled when they are asked for, and released after. */
 export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown> {
-  const { model, plan, examples, order, backend, seed } = parts;
+  const { model, plan, examples, order, backend, seed, start } = parts;
+  const { parameters } = model;
 
   /** Runs the training graph over the first batches with extra outputs. */
   async function* over(
@@ -41,15 +42,17 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
     graph.outputs.length = 0;
     const ops = createOps(graph);
     const values = build(made, ops);
-    const names = new Map([...values].map(([path, value]) => [path, ops.output(value, `look.${path}`).name]));
-    const program = await compileGraph(backend, graph, { outputs: [...names.values()], purpose: 'train' });
+    const outputs = new Map<ShapedValue, string>(); // one for targets that share what they read
+    for (const [path, value] of values)
+      if (!outputs.has(value)) outputs.set(value, ops.output(value, `look.${path}`).name);
+    const program = await compileGraph(backend, graph, { outputs: [...outputs.values()], purpose: 'train' });
     try {
       const all = Array.from({ length: count }, (_, t) => order.update(t).batches).flat();
       for (const indices of all.slice(0, count)) {
         const batch = await loadBatch(model.task, examples, indices);
         const [feeds] = batchFeeds([batch], { inputs: [], seed, update: 0 });
         const results = await program.run(feedsOf(graph, feeds!));
-        yield { batch, outputs: new Map([...names].map(([path, name]) => [path, results[name]!])) };
+        yield { batch, outputs: new Map([...values].map(([path, value]) => [path, results[outputs.get(value)!]!])) };
       }
     } finally {
       await program.dispose();
@@ -57,19 +60,15 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
   }
 
   return {
-    sites: plan.sites,
-    rng: createRandom(seed).fork(sharedPath, 'plan'),
-    async weight(path) {
-      const ref = model.parameters.get(path);
-      if (!ref) throw new PeftError('INTERNAL', `The base has no parameter "${path}".`);
-      return toF32(await ref.read());
-    },
+    ...baseLook({ plan, parameters, seed, ...(start && { start }) }),
     async *activations(batches) {
       const inputs = (graph: ReturnType<TaskModel<E>['graph']>) =>
         new Map(plan.sites.map(({ target }) => [target.path, siteOf(graph, target.path).x]));
       const rows = new Map([...inputs(model.graph('train'))].map(([path, x]) => [path, String(x.shape[0])]));
-      for await (const { batch, outputs } of over(batches, inputs))
-        yield new Map([...outputs].map(([path, x]) => [path, withoutPadding(x, batch.rows[rows.get(path)!])]));
+      for await (const { batch, outputs } of over(batches, inputs)) {
+        const tokens = new Map([...outputs].map(([path, x]) => [x, withoutPadding(x, batch.rows[rows.get(path)!])]));
+        yield new Map([...outputs].map(([path, x]) => [path, tokens.get(x)!]));
+      }
     },
     async *gradients(batches) {
       const slopes = (made: ReturnType<TaskModel<E>['graph']>) => {

@@ -1,6 +1,8 @@
 import { ownConfig } from '../adapter/config.js';
 import type { NamedTensors } from '../adapter/dynamics.js';
-import { lettersOf, named, type Start, sharedPath } from '../adapter/start.js';
+import { sharedPath } from '../adapter/names.js';
+import { lettersOf, named, type Start } from '../adapter/start.js';
+import { tokenRowsName } from '../adapter/token-rows.js';
 import { PeftError } from '../errors.js';
 import { toF32 } from '../tensor/convert.js';
 import { createRandom } from '../tensor/random.js';
@@ -27,6 +29,7 @@ export async function nextStart<E extends Example>(
   const all = [...start.frozen, ...held, ...train];
   const sites = plan.sites.map(({ target, c }) => ({ target, c, p: lettersOf(target.path, all) }));
   const replaced = new Map([...train].filter(([name]) => !name.includes(':')));
+  const rows = plan.tokens.map((tokens) => [tokenRowsName(tokens), train.get(tokenRowsName(tokens))!] as const);
   const next = await plan.method.next!({
     phase,
     sites: sites.filter(({ p }) => Object.keys(p).length > 0),
@@ -45,7 +48,7 @@ export async function nextStart<E extends Example>(
   return {
     frozen: made.frozen,
     held: made.held,
-    train: new Map([...made.train, ...replaced, ...(next.replaced ?? [])]),
+    train: new Map([...made.train, ...rows, ...replaced, ...(next.replaced ?? [])]),
     kept: next.kept ?? new Map(),
   };
 }

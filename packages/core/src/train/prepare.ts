@@ -74,7 +74,15 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
   const total = o.steps ?? Math.max(1, Math.round(o.epochs! * order.updatesPerEpoch));
   const plan = await settlePlan(
     bound,
-    createLook({ model, plan: bound, examples: data.examples, order, backend: o.backend, seed }),
+    createLook({
+      model,
+      plan: bound,
+      examples: data.examples,
+      order,
+      backend: o.backend,
+      seed,
+      ...(o.start && { start: o.start }),
+    }),
   );
   const start = o.start
     ? await resumeTensors(plan, o.start, { seed, parameters })
@@ -102,7 +110,7 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
     total,
     identity: {
       // Through JSON, so that it equals what a checkpoint gives back.
-      options: JSON.parse(JSON.stringify(numericOptions(o))),
+      options: JSON.parse(JSON.stringify({ ...numericOptions(o), stacked: model.stacked })),
       task: task.name,
       data: data.digest,
       base: await model.digest(),

@@ -1,6 +1,7 @@
 import { expandAll } from '../adapter/attach-method.js';
 import type { Plan } from '../adapter/bind.js';
-import { lettersOf, type Start, sharedPath, tensorName } from '../adapter/start.js';
+import { sharedPath, tensorName } from '../adapter/names.js';
+import { lettersOf, type Start } from '../adapter/start.js';
 import type { Feeds } from '../backend/backend.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { accumulatorName } from './step-graph.js';

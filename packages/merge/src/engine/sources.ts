@@ -62,11 +62,11 @@ type Content = { readonly parameters: Parameters; readonly directory?: string } 
 const asAdapter = (delta: Delta): Adapter => ({ delta, replaced: new Map(), digest: '' });
 
 async function contentAt(path: string, base: Parameters | undefined, context: OpenContext): Promise<Content> {
-  const { files, layouts, warn, signal } = context;
+  const { files, kinds, layouts, warn, signal } = context;
   const kind = await files?.kind(path);
   if (kind === 'directory' && (await files!.kind(files!.join(path, 'adapter_config.json'))) === 'file') {
     const facts = base ? { base: { parameters: base } } : {};
-    return { update: await readAdapter(path, { layouts, warn, signal, ...facts }) };
+    return { update: await readAdapter(path, { kinds, layouts, warn, signal, ...facts }) };
   }
   const { tensors, metadata, warnings } = await openWeights(path, { signal });
   for (const warning of warnings) warn(`${path}: ${warning}`);
@@ -122,7 +122,7 @@ async function updated(
   for (const [path, terms] of delta.params) {
     const own = tensors.get(path);
     const shape = own?.shape ?? delta.shape.get(path)!;
-    if (!own && keepZero(terms, kinds)) continue; // a bias that the base does not have
+    if (base && !own && keepZero(terms, kinds)) continue; // a bias that the base does not have
     if (base && !own) problems.add(`the base has no parameter "${path}".`);
     for (const term of terms)
       for (const problem of kindOf(term, kinds).problems(term, shape)) problems.add(`"${path}": ${problem}.`);

@@ -15,7 +15,7 @@ import { expectClose } from '../allclose.js';
 import { assert, expectPeftError } from '../law.js';
 import { tensorOf } from '../numbers.js';
 import { logitsOf } from './merge.js';
-import { evaluate, firstScalars, methodFeeds, type Scene, tensorsOf } from './scene.js';
+import { addsExactly, evaluate, firstScalars, methodFeeds, type Scene, tensorsOf } from './scene.js';
 
 type Check = (scene: Scene) => Promise<void>;
 
@@ -89,7 +89,7 @@ export const formulaLaws: Readonly<Record<string, Check>> = {
   },
 
   async 'what is saved is ΔW, in the layout of the parameter'(scene) {
-    if (!scene.method.delta || scene.method.stream) return;
+    if (!scene.method.delta || scene.method.stream || !addsExactly(scene)) return;
     for (const site of scene.plan.sites) {
       const p = tensorsOf(site, scene.random);
       const { weight } = await savedTerms(scene, site, p);

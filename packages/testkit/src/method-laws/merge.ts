@@ -19,7 +19,7 @@ import { assert } from '../law.js';
 import { tensorOf } from '../numbers.js';
 import { tinyModel } from '../tiny-model.js';
 import { tinyFeeds } from '../tiny-task.js';
-import { methodFeeds, type Scene } from './scene.js';
+import { addsExactly, methodFeeds, type Scene } from './scene.js';
 
 type Form = ReturnType<ReturnType<typeof tinyModel>['graph']>;
 
@@ -116,15 +116,16 @@ export const mergeLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>
   },
 
   async 'sums with itself, with another and with its negative'(scene) {
-    if (!scene.method.additive) return;
+    if (!addsExactly(scene)) return;
     const { replaced: _, ...rest } = await scene.adapterOf(scene.random);
     const one: Adapter = { ...rest, replaced: new Map() }; // replacements do not add, by definition
     await agrees(scene, sum(one, one), [one, one]);
     const other = scene.options.other ?? (await denseAdapter(scene));
     await agrees(scene, sum(one, other), [one, other]);
-    const half = scale(one, 0.5);
+    const kinds = kindsOf(scene);
+    const half = scale(one, 0.5, kinds);
     await agrees(scene, sum(half, half, other), [one, other]);
-    const nothing = await merged(scene, [sum(one, negate(one))]);
+    const nothing = await merged(scene, [sum(one, negate(one, kinds))]);
     expectClose('an adapter and its negative', nothing, await logitsOf(scene, scene.model.graph('predict')), {
       relToMax: 5e-6,
     });

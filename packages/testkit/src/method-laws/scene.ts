@@ -115,11 +115,15 @@ export async function openScene<Schema extends z.ZodType>(
   };
 }
 
-/** The plan after the method has looked at the tiny model and its rows. */
-export function settled(plan: Plan, model: TaskModel<TinyExample>, backend: Backend): Promise<Plan> {
+/** Whether ΔW is added to the weight under this configuration, and nothing else is changed beside it. */
+export const addsExactly = ({ method, plan }: Scene): boolean =>
+  method.additive && (method.adds?.(plan.config) ?? true) && plan.tokens.length === 0;
+
+/** The plan after the method has looked at the tiny model and its rows, or at the adapter to go on from. */
+export function settled(plan: Plan, model: TaskModel<TinyExample>, backend: Backend, start?: Adapter): Promise<Plan> {
   const examples = tinyRows().map((row, i) => model.task.encode(row, i));
   const order = createOrder({ seed: 0, rows: examples.length, batchSize: 4, gradAccumulation: 1, dropLast: false });
-  return settlePlan(plan, createLook({ model, plan, examples, order, backend, seed: 0 }));
+  return settlePlan(plan, createLook({ model, plan, examples, order, backend, seed: 0, ...(start && { start }) }));
 }
 
 /** One target's tensors by letter, shared ones included. */

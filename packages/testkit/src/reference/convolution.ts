@@ -1,5 +1,5 @@
+import type { Attributes } from '@peftjs/core';
 import { count, type NdArray, nd, stridedIndex, strides } from './array.js';
-import type { Attributes } from './attributes.js';
 import { need, type Operations } from './operation.js';
 
 interface Extents {

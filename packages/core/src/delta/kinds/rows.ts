@@ -1,9 +1,11 @@
+import type { ShapedValue } from '../../graph/graph.js';
+import type { Ops } from '../../graph/ops.js';
 import { cast, toF32 } from '../../tensor/convert.js';
-import { isFloat } from '../../tensor/dtype.js';
-import type { TensorRef } from '../../tensor/tensor.js';
+import { alloc, isFloat } from '../../tensor/dtype.js';
+import type { Tensor, TensorRef } from '../../tensor/tensor.js';
 import { defineKind } from '../define.js';
 import type { Term } from '../delta.js';
-import { bytesOf, copyOf, notAdditive, readTensor, strayTensors, tensorProblems, withZeroRow } from './common.js';
+import { bytesOf, copyOf, notAdditive, readTensor, strayTensors, tensorProblems } from './common.js';
 import { checkIndices, isIndexType, placesOf, readIndices } from './indices.js';
 
 /**
@@ -46,23 +48,45 @@ export const rows = defineKind({
 
   check: (term, shape) => checkIndices(term, shape[0]!),
 
-  /** A table looks up the given row where there is one; an output head puts the given rows' outputs in their places. */
   async attach({ term, shape, x, ids, transposed, before, tensor }, ops) {
-    const size = shape[0]!;
-    const indices = await readIndices(term, size);
-    const values = toF32(await readTensor(term, 'values'));
-    const count = indices.length;
-    if (count === 0) return before(x);
-    const places = placesOf(indices, size);
-    if (ids) {
-      const place = ops.gather(tensor('places', places), x);
-      const own = ops.gather(tensor('values', withZeroRow(values)), place);
-      return ops.where(ops.unsqueeze(ops.less(place, count), [1]), own, await before(x));
-    }
-    if (transposed) return undefined;
-    // Column j of the outputs, or the one of its given row, which stands behind all of them.
-    const data = (places.data as BigInt64Array).map((k, j) => (k < count ? k + BigInt(size) : BigInt(j)));
-    const own = ops.gemm(x, tensor('values', values), undefined, { transB: true });
-    return ops.gather(ops.concat([await before(x), own], 1), tensor('places', { ...places, data }), 1);
+    const indices = await readIndices(term, shape[0]!);
+    const y = await before(x);
+    if (indices.length === 0) return y;
+    if (transposed && !ids) return undefined;
+    const values = tensor('values', toF32(await readTensor(term, 'values')));
+    const places = placesOf(indices, shape[0]!);
+    return setRows({ x, y, ids, places, count: indices.length, values, tensor }, ops);
   },
 });
+
+/** Rows of a weight in a graph, to be set. */
+export interface RowsSite {
+  /** What enters: ids i64 [rows] of a table, else [rows, in]. */
+  readonly x: ShapedValue;
+  /** What leaves by the weight as it is: [rows, out]. */
+  readonly y: ShapedValue;
+  readonly ids: boolean;
+  /** As `placesOf` gives them, i64 [size]. */
+  readonly places: Tensor;
+  /** Number of rows. */
+  readonly count: number;
+  /** [count, columns] */
+  readonly values: ShapedValue;
+  /** Puts numbers into the graph under a name. */
+  tensor(name: string, numbers: Tensor): ShapedValue;
+}
+
+/** A table looks up the given row where there is one; an output head puts the given rows' outputs in their places. */
+export function setRows({ x, y, ids, places, count, values, tensor }: RowsSite, ops: Ops): ShapedValue {
+  if (ids) {
+    const place = ops.gather(tensor('places', places), x);
+    const none = ops.constant(alloc('f32', [1, Number(values.shape[1])])); // for all that has no row
+    const own = ops.gather(ops.concat([values, none], 0), place);
+    return ops.where(ops.unsqueeze(ops.less(place, count), [1]), own, y);
+  }
+  // Column j of the outputs, or the one of its given row, which stands behind all of them.
+  const size = BigInt(places.data.length);
+  const data = (places.data as BigInt64Array).map((k, j) => (k < count ? k + size : BigInt(j)));
+  const own = ops.gemm(x, values, undefined, { transB: true });
+  return ops.gather(ops.concat([y, own], 1), tensor('columns', { ...places, data }), 1);
+}

@@ -44,7 +44,8 @@ export async function readLora(input: LayoutInput): Promise<LayoutOutput> {
   }
   const replaced = readReplaced(file, parameters, modules, input, problems);
   problems.throwIfAny('ADAPTER_INVALID', subject);
-  return { delta: { shape, params }, replaced, method: { name: 'lora', config: toCode(file, loraFormat) } };
+  const config = toCode({ ...file, use_dora: file.use_dora || null }, loraFormat); // said only where it is done
+  return { delta: { shape, params }, replaced, method: { name: 'lora', config } };
 }
 
 /** Modules with factors, and tables with rows. */

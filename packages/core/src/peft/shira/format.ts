@@ -4,8 +4,6 @@ import type { Parts } from '../common/keys.js';
 
 const schema = z.object({ ...sharedFileKeys, r: z.number().int().positive().default(32) });
 
-export type ShiraFile = z.output<typeof schema>;
-
 export const shiraFormat: FileFormat<typeof schema> = {
   schema,
   defaults: {
