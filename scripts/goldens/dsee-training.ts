@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type Adapter,
+  applyAdapter,
   bindMethod,
   f32,
   maskTerm,
@@ -13,7 +14,9 @@ import {
   type Tensor,
   writeAdapter,
 } from '@peftjs/core';
-import { type DseeSettings, dsee } from '@peftjs/dsee';
+import { writeSafetensors } from '@peftjs/core/files';
+import { type DseeSettings, dsee, pruningScores, weakest } from '@peftjs/dsee';
+import { prunedParameters } from '@peftjs/models';
 import { compare } from '@peftjs/testkit';
 import { nextStart } from '../../packages/core/src/train/next-phase.js';
 import { logitsOf, mergedParameter } from './adapted.js';
@@ -33,7 +36,9 @@ export interface DseeRecord extends CaseRecord {
     readonly pruning_ratio: number;
     readonly ad_pruning_ratio: number;
     readonly prune_mode: string;
+    readonly prune_heads_per_layer: number;
   };
+  readonly heads_removed: readonly (readonly number[])[];
 }
 
 type Named = ReadonlyMap<string, Tensor>;
@@ -152,6 +157,37 @@ const onMasked = (adapter: Adapter, masks: Named): Adapter => ({
   },
 });
 
+/** The scores of all heads, and the model without the lowest of each layer. */
+async function compareHeads(
+  checks: Checks,
+  folder: CaseFolder<DseeRecord>,
+  base: Trained['base'],
+  adapter: Adapter,
+  use: (smaller: Trained['base']) => Promise<void>,
+): Promise<void> {
+  const { record, root } = folder;
+  const { model } = base;
+  const scores = await pruningScores(adapter, model);
+  // The case sums |U V + S₂|, without the scale that all of ΔW has.
+  const s = record.config.alpha / record.config.r;
+  const heads = [...scores.values()].map((own) => own.heads.map((score) => score / s));
+  checks.tensor('head_scores', f32([heads.length, heads[0]!.length], heads.flat()));
+  const removed = weakest(scores, { heads: record.config.prune_heads_per_layer });
+  const lowest = [...removed.values()].map((own) => own.heads);
+  if (JSON.stringify(lowest) !== JSON.stringify(record.heads_removed))
+    checks.problem(`heads ${JSON.stringify(lowest)} are the lowest, expected ${JSON.stringify(record.heads_removed)}`);
+  const { parameters } = applyAdapter(model.parameters, adapter);
+  const out = await mkdtemp(join(tmpdir(), 'peftjs-goldens-'));
+  try {
+    const pruned = prunedParameters({ targets: model.targets, parameters }, removed);
+    await writeSafetensors(join(out, 'model.safetensors'), pruned);
+    await copyFile(join(root, record.base!.path, 'config.json'), join(out, 'config.json'));
+    await use(await openBase({ ...folder, root: out, record: { ...record, base: { ...record.base!, path: '.' } } }));
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
+}
+
 /** Both phases of a run: forward, gradients, updates, masks, and the adapters of their ends. */
 export async function runTraining(folder: CaseFolder<DseeRecord>, { backend }: RunContext): Promise<void> {
   const { config } = folder.record;
@@ -192,6 +228,9 @@ export async function runTraining(folder: CaseFolder<DseeRecord>, { backend }: R
   const unmasked = await adapterOf(first, middle);
   logits('logits/phase1_end', await logitsOf(base, [unmasked], feeds, backend));
 
+  await compareHeads(checks, folder, base, unmasked, async (smaller) =>
+    logits('logits/heads_removed', await logitsOf(smaller, [], feeds, backend)),
+  );
   const exported = (name: string) =>
     readAdapter(join(folder.path, name), {
       base: { parameters: base.model.parameters, targets: base.model.targets },

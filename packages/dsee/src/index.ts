@@ -27,6 +27,7 @@ import { supportOf } from './support.js';
 
 export { DseeConfig, type DseeOptions, type DseeSettings } from './config.js';
 export { type Flops, inferenceFlops } from './flops.js';
+export { type Fewer, type LayerScores, pruningScores, weakest } from './structure.js';
 
 const i64 = (values: readonly number[]): Tensor => ({
   dtype: 'i64',
