@@ -1,11 +1,26 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Adapter, bindMethod, f32, matrix, readAdapter, type Tensor, train, writeAdapter } from '@peftjs/core';
+import {
+  type Adapter,
+  bindMethod,
+  denseTerm,
+  f32,
+  maskTerm,
+  matrix,
+  packMask,
+  readAdapter,
+  type Target,
+  type Tensor,
+  type Term,
+  tensorRef,
+  train,
+  writeAdapter,
+} from '@peftjs/core';
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { decompose, roundsTo } from '../src/decompose.js';
-import { type DseeOptions, type DseeSettings, dsee, inferenceFlops } from '../src/index.js';
+import { type DseeOptions, type DseeSettings, dsee, inferenceFlops, pruningScores, weakest } from '../src/index.js';
 import { masksOf } from '../src/masks.js';
 import { largest, marked } from '../src/select.js';
 import { supportOf } from '../src/support.js';
@@ -144,6 +159,34 @@ describe('dsee', () => {
     expect(inferenceFlops(sites)).toEqual({ before: 128, after: 2 * (24 + 16) + 2 * 2 * 12 + 2 * 10 });
     const { notes } = await trained({ updatedRatio: 0.5 });
     expect(notes).toEqual([expect.stringMatching(/^S1 is made: .* \(\d+ %\)\.$/)]);
+  });
+
+  it('scores heads and channels by what the adapter adds to them, and by the base where it adds nothing', async () => {
+    const attention = { kind: 'linear' as const, in: 2, parameters: {}, layer: 0, heads: 4, kvHeads: 2, headDim: 1 };
+    const targets: Target[] = [
+      { ...attention, path: 'q', role: 'query', out: 4 },
+      { ...attention, path: 'v', role: 'value', out: 2 },
+      { kind: 'linear', path: 'up', role: 'up', in: 2, out: 3, parameters: {}, layer: 0 },
+      { kind: 'linear', path: 'down', role: 'down', in: 3, out: 2, parameters: {}, layer: 0 },
+    ];
+    const weights: Readonly<Record<string, Tensor>> = {
+      q: f32([4, 2], new Float32Array(8)),
+      v: f32([2, 2], new Float32Array(4)),
+      up: f32([3, 2], [1, -1, 0, 0, 2, 0]),
+      down: f32([2, 3], [1, 0, 0.5, 0, 0, 0.5]),
+    };
+    const parameters = new Map(targets.map(({ path }) => [`${path}.weight`, tensorRef(weights[path]!)]));
+    const dense = (shape: number[], values: number[]) => [denseTerm(tensorRef(f32(shape, values)))];
+    const params = new Map<string, readonly Term[]>([
+      ['q.weight', [maskTerm(packMask([0, 1, 1, 1, 1, 1, 1, 1])), ...dense([4, 2], [1, 0, 0, -1, 0, 0, 0, 3])]],
+      ['v.weight', dense([2, 2], [2, 2, 0, 0])],
+    ]);
+    const adapter: Adapter = { delta: { shape: new Map(), params }, replaced: new Map(), digest: '' };
+    const scores = await pruningScores(adapter, { targets, parameters });
+    expect([...scores]).toEqual([[0, { heads: [6, 3], channels: [3, 0, 3] }]]);
+    expect([...weakest(scores, { heads: 1, channels: 0.67 })]).toEqual([[0, { heads: [1], channels: [0, 1] }]]);
+    expect([...weakest(scores, {})]).toEqual([[0, { heads: [], channels: [] }]]);
+    await expect(pruningScores(adapter, { targets: [], parameters })).rejects.toThrow(/no layer of this model/);
   });
 
   it('saves the mask before what is added, and without a mask what PEFT loads', async () => {
