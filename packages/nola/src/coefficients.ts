@@ -1,9 +1,10 @@
 import { f32, packInt4, type Tensor, type TensorRef, tensor, tensorRef, toF32, unpackI4 } from '@peftjs/core';
+import type { widths } from './config.js';
 
 /** Largest magnitude of a rounded coefficient. */
 const largest = { 8: 127, 4: 7 } as const;
 
-export type Bits = 32 | 8 | 4;
+export type Bits = (typeof widths)[number];
 
 /** Coefficients as they are saved: f32, or whole steps of i8 or two to a byte of u8. */
 export interface Saved {

@@ -1,5 +1,10 @@
 import { z } from 'zod';
 
+/** Starts by name. */
+export const variants = ['language', 'paper', 'vit'] as const;
+/** Bits of a saved coefficient. */
+export const widths = [32, 8, 4] as const;
+
 /** What NOLA lets you choose. Keys that every method has (target modules, dropout, bias) come from core. */
 export const NolaConfig = z.strictObject({
   r: z.number().int().positive().default(8).meta({ description: 'Rank of the update: how many directions it has.' }),
@@ -10,12 +15,12 @@ export const NolaConfig = z.strictObject({
     .positive()
     .default(256)
     .meta({ description: 'Random matrices that each factor is a sum of: a module trains twice as many numbers.' }),
-  variant: z.enum(['language', 'paper', 'vit']).default('language').meta({
+  variant: z.enum(variants).default('language').meta({
     description:
       'Start: language (a random A0 and coefficients of zero, as for language models), paper (no A0, random coefficients of A), vit (no A0, the mean of both bases, which changes the model at once).',
   }),
   bits: z
-    .union([z.literal(32), z.literal(8), z.literal(4)])
+    .literal(widths)
     .default(32)
     .meta({ description: 'Bits of a coefficient in the saved file; 8 and 4 round it.' }),
   cache: z

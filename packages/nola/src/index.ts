@@ -1,7 +1,7 @@
 import { defineMethod, definePlugin, f32, loraFileNames, PeftError, type Tensor } from '@peftjs/core';
 import { materialized } from './bases.js';
 import { NolaConfig, type NolaSettings } from './config.js';
-import { coefficientsOf, seededLowRank, seededTerm } from './kind.js';
+import { coefficientsOf, seededLowRank } from './kind.js';
 import * as math from './math.js';
 import {
   basesOf,
@@ -13,6 +13,7 @@ import {
   tensorOfSeed,
   trainingBases,
 } from './source.js';
+import { seededTerm } from './term.js';
 
 export { NolaConfig, type NolaOptions, type NolaSettings } from './config.js';
 export { materialize } from './export.js';
@@ -27,7 +28,7 @@ function frozenOf(seed: Seed, c: NolaSettings, extents: Extents) {
   const held = bytesOfBases(c, extents) <= c.cache * 2 ** 20 ? basesOf(seed, c, extents) : undefined;
   return {
     seed: tensorOfSeed(seed),
-    ...(a0 && { a0 }),
+    ...(a0 && { a0: f32([c.r, extents.in], a0) }),
     ...(held && { basisA: materialized(held.a), basisB: materialized(held.b) }),
   };
 }
@@ -45,6 +46,11 @@ export const nola = /* @__PURE__ */ defineMethod({
   kinds: ['linear', 'conv1d'],
   config: NolaConfig,
   fileNames: loraFileNames,
+
+  check: (target, { r }) =>
+    r > Math.max(target.in, target.out)
+      ? [`a rank of ${r} is more than its ${target.out} rows and ${target.in} columns`]
+      : [],
 
   /** Which targets keep their bases in memory: the first ones that fit. What is left of `cache` goes to the next. */
   async plan({ sites }) {

@@ -1,5 +1,5 @@
-import { createRandom, f32, type Params, type Random, type Target, type Tensor } from '@peftjs/core';
-import { type Bases, heldBases, seededBases } from './bases.js';
+import { createRandom, f32, type Params, type Target, type Tensor } from '@peftjs/core';
+import { type Bases, heldBases, materialized, seededBases } from './bases.js';
 import type { NolaSettings } from './config.js';
 
 export type Extents = Pick<Target, 'in' | 'out'>;
@@ -9,23 +9,28 @@ type Layout = Pick<NolaSettings, 'r' | 'bases' | 'variant'>;
 export type Seed = bigint;
 
 /** A seed as four numbers of 16 bits, the low ones first: exact in the float32 that tensors of a method have. */
-export function seedTensor([low, high]: Random['key']): Tensor {
-  return f32([4], [low & 0xffff, low >>> 16, high & 0xffff, high >>> 16]);
-}
+export const tensorOfSeed = (seed: Seed): Tensor =>
+  f32(
+    [4],
+    [0n, 16n, 32n, 48n].map((shift) => Number((seed >> shift) & 0xffffn)),
+  );
 
 export const seedOf = (tensor: Tensor): Seed =>
   [...(tensor.data as Float32Array)].reduceRight((seed, word) => (seed << 16n) | BigInt(word), 0n);
 
-export const tensorOfSeed = (seed: Seed): Tensor => seedTensor(createRandom(seed).key);
-
-/** The stream that a seed keys. */
-const streamOf = (seed: Seed): Random => createRandom(seed);
-
-/** A₀ (r × in): uniform in ±1/√in, as the A of LoRA starts. Only language models have one. */
-export const startOf = (seed: Seed, { r, variant }: Layout, extents: Extents): Tensor | undefined => {
+/** A₀ (r × in) as a single basis: uniform in ±1/√in, as the A of LoRA starts. Only language models have one. */
+export function startBasis(seed: Seed, { r, variant }: Layout, extents: Extents): Bases | undefined {
   const bound = 1 / Math.sqrt(extents.in);
-  return variant === 'language' ? streamOf(seed).fork('A0').uniform([r, extents.in], -bound, bound) : undefined;
-};
+  return variant === 'language'
+    ? seededBases(createRandom(seed).fork('A0'), { count: 1, size: r * extents.in, bound })
+    : undefined;
+}
+
+/** A₀, flat. */
+export function startOf(seed: Seed, layout: Layout, extents: Extents): Float32Array | undefined {
+  const basis = startBasis(seed, layout, extents);
+  return basis && (materialized(basis).data as Float32Array);
+}
 
 /**
  * Aᵢ (r × in) and Bⱼ (out × r): uniform in ±1/√k, as the authors' code for language models draws them; for images uniform
@@ -33,7 +38,7 @@ export const startOf = (seed: Seed, { r, variant }: Layout, extents: Extents): T
  * NOTE: the authors' code for images seeds every layer alike; here every module has a stream of its own.
  */
 export function basesOf(seed: Seed, { r, bases: k, variant }: Layout, extents: Extents): { a: Bases; b: Bases } {
-  const rng = streamOf(seed);
+  const rng = createRandom(seed);
   const bound = (inputs: number) => 1 / Math.sqrt(variant === 'vit' ? inputs : k);
   return {
     a: seededBases(rng.fork('A'), { count: k, size: r * extents.in, bound: bound(extents.in) }),

@@ -152,6 +152,28 @@ async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   }
 }
 
+describe('configuration', () => {
+  it("has the authors' numbers for GPT-2 as defaults", () => {
+    expect(nola().config).toMatchObject({ r: 8, alpha: 2, bases: 256, variant: 'language', bits: 32, cache: 256 });
+  });
+
+  it.each([
+    [{ bases: 0 }, 'bases: '],
+    [{ bits: 16 }, 'bits: '],
+    [{ variant: 'audio' }, 'variant: '],
+    [{ cache: -1 }, 'cache: '],
+    [{ r: 9999 }, 'a rank of 9999'],
+  ])('refuses %j', async (more, named) => {
+    try {
+      await laidOut(more);
+      expect.unreachable();
+    } catch (error) {
+      expect(isPeftError(error) && error.code).toBe('CONFIG_INVALID');
+      expect((error as Error).message).toContain(named);
+    }
+  });
+});
+
 describe('the start', () => {
   it('has zero coefficients beside A0, random ones without it, and 1/k for images', async () => {
     const all = async (variant: string) => (await laidOut({ variant })).start;
@@ -245,6 +267,7 @@ describe('the file', () => {
     [{ bits: 2 }, 'have 2 bits'],
     [{ bases: 17 }, 'its alpha is f32 [16], needed is f32 [17]'],
     [{ r: 0 }, 'its r is 0'],
+    [{ r: 1e9 }, 'its r is 1000000000'],
     [{ scale: Number.NaN }, 'its scale is NaN'],
   ])('is refused with %j', async (meta, why) => {
     const { adapter } = await laidOut();
