@@ -10,4 +10,5 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
+  () => import('@peftjs/dsee'),
 ];
