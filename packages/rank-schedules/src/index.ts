@@ -1,0 +1,7 @@
+import { definePlugin } from '@peftjs/core';
+import { increlora } from './increlora/method.js';
+
+export { IncreloraConfig, type IncreloraOptions, type IncreloraSettings } from './increlora/config.js';
+export { increlora } from './increlora/method.js';
+
+export default /* @__PURE__ */ definePlugin({ spec: 'v1', name: '@peftjs/rank-schedules', methods: [increlora] });
