@@ -12,8 +12,8 @@ import { compare } from '@peftjs/testkit';
 import { logitsOf, mergedParameter } from './adapted.js';
 import { type Base, masked } from './base.js';
 import type { CaseFolder, Tensors } from './case.js';
-import type { Checks } from './checks.js';
 import { checkIndices, outputOf } from './case-run.js';
+import type { Checks } from './checks.js';
 
 type Feeds = Readonly<Record<string, Tensor>>;
 
