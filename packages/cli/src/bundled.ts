@@ -11,4 +11,6 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
   () => import('@peftjs/dsee'),
+  () => import('@peftjs/rank-schedules'),
+  () => import('@peftjs/layerwise'),
 ];

@@ -154,6 +154,20 @@ describe('what a method may do in a run', () => {
     close(four.d, two.d, 0);
   });
 
+  it('tries losses on other rows at every call, or on the same ones where it asks for them', async () => {
+    const seen: number[] = [];
+    const method = dense({
+      async onStep({ clock, loss }) {
+        if (clock.step === 1)
+          for (const draw of [undefined, undefined, 0, 0, 1]) seen.push(await loss(2, new Map(), draw));
+        return undefined;
+      },
+    });
+    await ran(method, { steps: 2 });
+    expect(seen[3]).toBe(seen[2]);
+    expect(new Set(seen).size).toBe(4);
+  });
+
   it('observe sees the gradient at the weight, only at its steps', async () => {
     const seen: [number, number][] = [];
     const method = dense({
