@@ -7,4 +7,6 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
+  () => import('@peftjs/pst'),
+  () => import('@peftjs/zeroth-order'),
 ];

@@ -23,10 +23,10 @@ export interface MethodFunction<Schema extends z.ZodType> {
 /** A training method as a function of its options. The description itself is at `.method`. */
 export function defineMethod<Schema extends z.ZodType>(description: Method<Schema>): MethodFunction<Schema> {
   const { name, additive, delta, weight, rewrite } = description;
-  if (!delta && (additive || !(weight || rewrite)))
+  if (!delta && !weight && (additive || !rewrite))
     throw new PeftError(
       'PLUGIN_INCOMPATIBLE',
-      `The method "${name}" does not say how it acts: ${additive ? 'an additive one needs delta' : 'it needs delta, weight or rewrite'}.`,
+      `The method "${name}" does not say how it acts: ${additive ? 'an additive one needs delta or weight' : 'it needs delta, weight or rewrite'}.`,
     );
   const method = stamp({ ...description }, 'method', description.spec);
   const bind = (options?: MethodOptions<Schema>): Bound<Schema> =>

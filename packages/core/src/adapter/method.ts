@@ -128,7 +128,7 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   /** Tensors that all targets share. @param c the configuration without patterns */
   shared?(sites: readonly { readonly target: Target; readonly c: C }[], c: C, rng: Random): Initial;
 
-  /** ΔW in (out, in) layout: the definition of an additive method. */
+  /** ΔW in (out, in) layout: the definition of an additive method that does not change weights in place. */
   delta?(site: GraphSite<C>, ops: Ops): ShapedValue;
   /** x ΔWᵀ without forming ΔW: [rows, in] -> [rows, out]. */
   apply?(site: ModuleSite<C>, ops: Ops): ShapedValue;
