@@ -2,7 +2,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  bitsOf,
+  cast,
   createRandom,
+  type DType,
   elementCount,
   openWeights,
   readInPieces,
@@ -27,11 +30,20 @@ const layerShapes = (i: number): [string, readonly number[]][] => [
   [`model.layers.${i}.post_attention_layernorm.weight`, [width]],
 ];
 
+/** What checkpoints can be stored in, and how a configuration calls it. */
+export const torchNames = { f32: 'float32', bf16: 'bfloat16' } as const;
+export type Stored = keyof typeof torchNames;
+
+export function stored(name: string): Stored {
+  if (name in torchNames) return name as Stored;
+  throw new Error(`Checkpoints are stored as ${Object.keys(torchNames).join(' or ')}, not ${name}.`);
+}
+
 /** As many layers as come closest to the size, at least one. */
-function shapesFor(megabytes: number): { shapes: Map<string, readonly number[]>; layers: number } {
+function shapesFor(megabytes: number, dtype: DType): { shapes: Map<string, readonly number[]>; layers: number } {
   const outside = 2 * vocabulary * width + width;
   const each = layerShapes(0).reduce((sum, [, shape]) => sum + elementCount(shape), 0);
-  const layers = Math.max(1, Math.round(((megabytes * 1e6) / 4 - outside) / each));
+  const layers = Math.max(1, Math.round(((megabytes * 8e6) / bitsOf(dtype) - outside) / each));
   const shapes = new Map<string, readonly number[]>([['model.embed_tokens.weight', [vocabulary, width]]]);
   for (let i = 0; i < layers; i++) for (const [name, shape] of layerShapes(i)) shapes.set(name, shape);
   shapes.set('model.norm.weight', [width]).set('lm_head.weight', [vocabulary, width]);
@@ -39,12 +51,12 @@ function shapesFor(megabytes: number): { shapes: Map<string, readonly number[]>;
 }
 
 /** Numbers made when they are read: those of the base, and for fine-tunes a small noise of their own on top. */
-function synthetic(name: string, shape: readonly number[], seed: number): TensorRef {
+function synthetic(name: string, shape: readonly number[], seed: number, dtype: DType): TensorRef {
   const row = elementCount(shape.slice(1));
   const noise = (of: number, from: number, count: number) =>
     createRandom(of).fork(name, from).uniform([count], -0.05, 0.05).data as Float32Array;
   return {
-    dtype: 'f32',
+    dtype,
     shape,
     async read({ from = 0, to = shape[0]! } = {}) {
       const data = noise(0, from, (to - from) * row);
@@ -52,17 +64,17 @@ function synthetic(name: string, shape: readonly number[], seed: number): Tensor
         const own = noise(seed, from, data.length);
         for (let i = 0; i < data.length; i++) data[i] = data[i]! + 0.02 * own[i]!;
       }
-      return { dtype: 'f32', shape: [to - from, ...shape.slice(1)], data };
+      return cast({ dtype: 'f32', shape: [to - from, ...shape.slice(1)], data }, dtype);
     },
   };
 }
 
 /** Writes the base (seed 0) or a fine-tune of it. */
-export async function writeModel(folder: string, megabytes: number, seed: number): Promise<string> {
+export async function writeModel(folder: string, megabytes: number, dtype: Stored, seed: number): Promise<string> {
   const path = join(folder, seed === 0 ? 'base' : `ft${seed}`);
   mkdirSync(path, { recursive: true });
-  const { shapes, layers } = shapesFor(megabytes);
-  await writeSharded(path, new Map([...shapes].map(([name, shape]) => [name, synthetic(name, shape, seed)])));
+  const { shapes, layers } = shapesFor(megabytes, dtype);
+  await writeSharded(path, new Map([...shapes].map(([name, shape]) => [name, synthetic(name, shape, seed, dtype)])));
   const config = {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -76,7 +88,7 @@ export async function writeModel(folder: string, megabytes: number, seed: number
     rms_norm_eps: 1e-5,
     hidden_act: 'silu',
     tie_word_embeddings: false,
-    torch_dtype: 'float32',
+    torch_dtype: torchNames[dtype],
   };
   writeFileSync(join(path, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
   return path;

@@ -13,7 +13,6 @@ import {
   builtinKinds,
   builtinLayouts,
   groupsOf,
-  isPeftError,
   type Method,
   type MethodFunction,
   PeftError,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createRandom, isPeftError, type Random, type Tensor } from '@peftjs/core';
+import { createRandom, isPeftError, type Random } from '@peftjs/core';
 import { compare } from '@peftjs/testkit';
 import type { CaseFolder, CaseRecord, Kind, Tensors } from './case.js';
 import { readTensors } from './case.js';
@@ -130,11 +130,21 @@ export const drawsOf =
     fork: (id) => given(draws.get(`${id}|${tensor}`)!.data as Float32Array),
   });
 
-/** Keep masks (1 = keep) as uniform draws: 0, below every probability, or as near to 1 as draws come. */
-export const drawsOfMasks = (masks: Tensors): Map<string, Tensor> =>
-  new Map(
-    [...masks].map(([key, { shape, data }]) => [
-      key,
-      { dtype: 'f32', shape, data: Float32Array.from(data as Uint8Array, (keep) => (keep ? 0 : 1 - 2 ** -24)) },
-    ]),
-  );
+/** The bytes of a keep mask (1 = keep) for elements 4 `word` to 4 `word` + 3, the first lowest: 0 stays, 255 goes. */
+const maskWord = (mask: ArrayLike<unknown>, word: number): number =>
+  [0, 1, 2, 3].reduce((bytes, lane) => bytes + (Number(mask[4 * word + lane] ?? 1) ? 0 : 255 * 256 ** lane), 0);
+
+/** Keep masks by `model|tensor` as the random bytes of each element; where a byte does not decide, the mask does again. */
+export const masksAsBytes =
+  (masks: Tensors) =>
+  (tensor: string): Random => ({
+    ...createRandom(0),
+    fork: (id) => {
+      const mask = masks.get(`${id}|${tensor}`)!.data as Uint8Array;
+      return {
+        ...createRandom(0),
+        bits: (count, from = 0) => Uint32Array.from({ length: count }, (_, i) => maskWord(mask, from + i)),
+        fork: () => given(Float32Array.from(mask, (keep) => (keep ? 0 : 1 - 2 ** -24))),
+      };
+    },
+  });

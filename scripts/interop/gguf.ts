@@ -13,6 +13,7 @@ import { type Tensor, tensor, tensorRef } from '@peftjs/core';
 import { openSafetensors, writeSafetensors } from '@peftjs/core/files';
 import { readTokenizer } from '@peftjs/models';
 import { findPython, measure } from '../../benchmarks/measure.js';
+import { writeFloatModel } from './gguf-base.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const [folder] = process.argv.slice(2);
@@ -90,7 +91,9 @@ const norm = (a: Float32Array): number => Math.sqrt(dot(a, a));
 const data = join(work, 'data.jsonl');
 writeFileSync(data, prompts.map((text) => JSON.stringify({ text: `${text} purple elephants.` })).join('\n'));
 const plain = await ours('base');
-const results: { name: string; worstCosine: number; sizeRatio: number; alpha: number }[] = [];
+const model = join(work, 'model.gguf');
+await writeFloatModel(folder, model);
+const results: { name: string; worstCosine: number; sizeRatio: number; baseCosine: number; alpha: number }[] = [];
 let versions: Record<string, string> = {};
 for (const [i, { name, set }] of variants.entries()) {
   const dir = join(work, String(i));
@@ -103,23 +106,22 @@ for (const [i, { name, set }] of variants.entries()) {
   const { alpha } = JSON.parse(stdout.trim().split('\n').at(-1)!) as { alpha: number };
   const adapted = await ours(`adapted-${i}`, '--adapter', adapter);
 
-  writeFileSync(
-    join(work, 'cases.json'),
-    JSON.stringify({ model: join(folder, 'model.gguf'), adapter: gguf, prompts: ids }),
-  );
+  writeFileSync(join(work, 'cases.json'), JSON.stringify({ model, adapter: gguf, prompts: ids }));
   const checked = await measure(python, [here('gguf.py'), work]);
   versions = JSON.parse(checked.stdout.trim().split('\n').at(-1)!) as Record<string, string>;
   const llama = (await openSafetensors(join(work, 'llama.safetensors'))).tensors;
   const [theirBase, theirs] = [rowsOf(await llama.get('base')!.read()), rowsOf(await llama.get('adapted')!.read())];
 
+  const cosine = (a: Float32Array, b: Float32Array) => dot(a, b) / (norm(a) * norm(b));
   const compared = ids.map((_, row) => {
     const [a, b] = [minus(adapted[row]!, plain[row]!), minus(theirs[row]!, theirBase[row]!)];
-    return { cosine: dot(a, b) / (norm(a) * norm(b)), ratio: norm(b) / norm(a) };
+    return { cosine: cosine(a, b), base: cosine(plain[row]!, theirBase[row]!), ratio: norm(b) / norm(a) };
   });
   const ratios = compared.map(({ ratio }) => ratio);
   results.push({
     name,
-    worstCosine: Math.min(...compared.map(({ cosine }) => cosine)),
+    worstCosine: Math.min(...compared.map((row) => row.cosine)),
+    baseCosine: Math.min(...compared.map(({ base }) => base)),
     sizeRatio: ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length,
     alpha,
   });
@@ -127,7 +129,7 @@ for (const [i, { name, set }] of variants.entries()) {
 rmSync(work, { recursive: true });
 
 console.table(results);
-// The base of llama.cpp computes with 8-bit activations; a wrong row order, scale or pair gives cosines near 0 or ratios off by factors.
+// llama.cpp keeps keys and values in half precision; a wrong row order, scale or pair gives cosines near 0 or ratios off by factors.
 const wrong = results.filter(({ worstCosine, sizeRatio }) => !(worstCosine > 0.99 && Math.abs(sizeRatio - 1) < 0.05));
 writeFileSync(here('gguf-result.json'), `${JSON.stringify({ ...versions, results }, null, 2)}\n`);
 console.log(`${results.length - wrong.length} passed, ${wrong.length} failed`);

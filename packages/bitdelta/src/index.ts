@@ -8,6 +8,7 @@ import { lowRankInt8 } from './low-rank/kind.js';
 import { bitdelta } from './signs/codec.js';
 import { signs } from './signs/kind.js';
 
+export { type Calibrator, calibrators } from './calibrate/calibrators.js';
 export { DeltaZipConfig, type DeltaZipOptions, deltazip } from './deltazip/codec.js';
 export { deltazipKind } from './deltazip/kind.js';
 export { type Calibration, type CalibrationOptions, calibration } from './deltazip/moments.js';

@@ -1,6 +1,6 @@
-import { type Adapter, readAdapter, scale, sum } from '@peftjs/core';
+import { type Adapter, scale, sum } from '@peftjs/core';
+import { type ReadingOptions, readAnyAdapter } from './any-adapter.js';
 import type { Plugins } from './plugins.js';
-import { openModel, taskOf } from './tasks.js';
 import { UsageError } from './usage.js';
 
 /** `DIR` or `DIR:WEIGHT`; a Windows drive is no weight. */
@@ -11,31 +11,17 @@ export function weighted(text: string): { readonly path: string; readonly weight
   return { path: found?.[1] ?? text, weight };
 }
 
-/** The shapes of a model's parameters, for adapters whose files do not say them; none without a model. */
-export const shapesOf = (directory: string | undefined) =>
-  directory === undefined
-    ? {}
-    : {
-        shapes: async () => {
-          const { parameters } = await openModel(directory, await taskOf(directory));
-          return new Map([...parameters].map(([path, { shape }]) => [path, shape]));
-        },
-      };
-
 /**
  * The adapters of a command as one, each times its weight; undefined when none is given.
- * @param model the directory of the model that they belong to
  */
 export async function readAdapters(
   given: readonly string[],
-  { layouts, kinds }: Pick<Plugins, 'layouts' | 'kinds'>,
-  warn: (message: string) => void,
-  model: string | undefined,
+  options: ReadingOptions & { readonly plugins: Pick<Plugins, 'kinds'> },
 ): Promise<Adapter | undefined> {
   const parts: Adapter[] = [];
   for (const text of given) {
     const { path, weight } = weighted(text);
-    parts.push(scale(await readAdapter(path, { layouts, kinds, warn, ...shapesOf(model) }), weight, kinds));
+    parts.push(scale(await readAnyAdapter(path, options), weight, options.plugins.kinds));
   }
   if (parts.length === 0) return undefined;
   const joined = sum(...parts);

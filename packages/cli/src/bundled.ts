@@ -3,6 +3,9 @@ import type { Plugin } from '@peftjs/core';
 /** Packages that this one depends on, with what they bring; loaded when a command needs them. */
 export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] = [
   () => import('@peftjs/lora'),
+  () => import('@peftjs/sora'),
+  () => import('@peftjs/nola'),
+  () => import('@peftjs/sft'),
   () => import('@peftjs/compeft'),
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),

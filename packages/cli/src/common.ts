@@ -19,6 +19,6 @@ export const model = z
   .meta({ flags: '--model <dir>', description: 'the base model, a Hugging Face directory' });
 
 export const adapters = repeated().meta({
-  flags: '--adapter <dir...>',
-  description: 'adapters, DIR or DIR:WEIGHT, added',
+  flags: '--adapter <path...>',
+  description: 'adapters in any format, PATH or PATH:WEIGHT, added',
 });

@@ -1,35 +1,26 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import {
-  type Adapter,
-  type Delta,
-  denseTerm,
-  Problems,
-  readAdapter,
-  type TensorRef,
-  type Term,
-  toF32,
-} from '@peftjs/core';
+import { type Adapter, type Delta, denseTerm, Problems, type TensorRef, type Term, toF32 } from '@peftjs/core';
 import { openWeights } from '@peftjs/core/files';
-import type { Plugins } from './plugins.js';
+import { isAdapter, type ReadingOptions, readAnyAdapter } from './any-adapter.js';
+import { formatOf } from './formats.js';
 import { UsageError } from './usage.js';
 
 /**
- * What a path holds as an update: an adapter's folder; a fine-tuned checkpoint, when its base is given; or a file whose
- * tensors are the update itself, under the paths of their parameters.
+ * What a path holds as an update: an adapter in any format; a fine-tuned checkpoint, when its base is given; or a file
+ * whose tensors are the update itself, under the paths of their parameters.
  */
 export async function readUpdate(
   path: string,
-  base: string | undefined,
-  { layouts }: Plugins,
-  warn: (message: string) => void,
-): Promise<Adapter | Delta> {
-  const isAdapter = existsSync(join(path, 'adapter_config.json'));
-  if (isAdapter && base !== undefined)
-    throw new UsageError(['--base: an adapter is an update by itself; leave the base out']);
-  if (isAdapter) return readAdapter(path, { layouts, warn });
+  options: ReadingOptions & { readonly baseIsForReading: boolean },
+): Promise<Adapter> {
+  const { base, plugins } = options;
+  if (await isAdapter(path, plugins)) {
+    if (base !== undefined && !options.baseIsForReading && (await formatOf(path, plugins.codecs)) === 'peft')
+      throw new UsageError(['--base: an adapter is an update by itself; leave the base out, or add --calibrate']);
+    return readAnyAdapter(path, options);
+  }
   const { tensors } = await openWeights(path);
-  return deltaOf(base === undefined ? tensors : differences(tensors, (await openWeights(base)).tensors));
+  const delta = deltaOf(base === undefined ? tensors : differences(tensors, (await openWeights(base)).tensors));
+  return { delta, replaced: new Map(), digest: '' };
 }
 
 function deltaOf(tensors: ReadonlyMap<string, TensorRef>): Delta {

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
-import { PeftError, type Run, readAdapter, requireStamp, writeAdapter } from '@peftjs/core';
+import { basename, dirname, resolve } from 'node:path';
+import { PeftError, type Run, requireStamp, writeAdapter } from '@peftjs/core';
 import {
   type AnyLoraMerge,
   loraMerges,
@@ -9,6 +9,7 @@ import {
   type MergeFunction,
   type MergeOptions,
   type MergeResult,
+  type MergeSource,
   measureInterference,
   merge,
   mergeAdapters,
@@ -18,7 +19,9 @@ import {
   reportPage,
 } from '@peftjs/merge';
 import { weighted } from './adapters.js';
+import { isAdapter, type ReadingOptions, readAnyAdapter } from './any-adapter.js';
 import type { Context, Result } from './command.js';
+import { cookSoup, scoredSoups } from './merge-soups.js';
 import { loadPlugins, type Plugins } from './plugins.js';
 import { settings } from './settings.js';
 
@@ -29,6 +32,7 @@ export interface RunOptions {
   readonly energy?: number | undefined;
   readonly outDtype?: MergeOptions['outDtype'] | undefined;
   readonly report?: string | undefined;
+  readonly score?: string | undefined;
   readonly threads?: number | undefined;
   readonly seed: number;
   readonly plugin: readonly string[];
@@ -85,9 +89,26 @@ const resultOf = ({ tensors, discarded }: MergeResult): Result => ({
   ...(discarded === undefined ? {} : { discarded }),
 });
 
+/** An input of a merge with its weight: directories and weights by their path, adapters of other formats as they are. */
+async function inputOf(text: string, options: ReadingOptions) {
+  const { path, weight } = weighted(text);
+  const own = existsSync(path) && !isFolder(path) && (await isAdapter(path, options.plugins));
+  const input: MergeSource = own ? await readAnyAdapter(path, options) : path;
+  return { input, weight, name: basename(path) };
+}
+
+const isFolder = (path: string): boolean => statSync(path).isDirectory();
+
+type Inputs = readonly Awaited<ReturnType<typeof inputOf>>[];
+
 /** Writes how the models get in each other's way: a page, or JSON by the name of the file. */
-async function writeReport(path: string, { models, base }: NamedMerge, o: RunOptions, context: Context): Promise<void> {
-  const inputs = models.map((text) => weighted(text).path);
+async function writeReport(
+  path: string,
+  { base }: NamedMerge,
+  inputs: Inputs,
+  o: RunOptions,
+  context: Context,
+): Promise<void> {
   const run = measureInterference(inputs, {
     signal: context.signal,
     ...given({ base, threads: o.threads }),
@@ -102,12 +123,13 @@ async function mergeFactors(
   make: AnyLoraMerge,
   { models, set, output }: NamedMerge,
   o: RunOptions,
-  { kinds, layouts }: Plugins,
+  reading: ReadingOptions & { readonly plugins: Plugins },
 ): Promise<Result> {
+  const { kinds, layouts } = reading.plugins;
   const inputs = [];
   for (const text of models) {
     const { path, weight } = weighted(text);
-    inputs.push({ input: await readAdapter(path, { layouts }), weight });
+    inputs.push({ input: await readAnyAdapter(path, reading), weight });
   }
   const { adapter, report } = await mergeAdapters(make(settings(set) as never), inputs, { kinds, seed: o.seed });
   await writeAdapter(output, adapter, { kinds, layouts, ...given({ rank: o.rank, energy: o.energy }) });
@@ -117,30 +139,33 @@ async function mergeFactors(
 /** Merges with a method by name. @throws PeftError CONFIG_INVALID naming the methods that are known */
 export async function mergeNamed(named: NamedMerge, o: RunOptions, context: Context): Promise<Result> {
   const plugins = await loadPlugins(o.plugin);
+  const { kinds, layouts } = plugins;
+  const reading = { plugins, base: named.base, signal: context.signal, warn: context.output.talk };
+  const options = {
+    ...runOptions(o, context),
+    kinds,
+    layouts,
+    ...given({ base: named.base, as: o.as, rank: o.rank, energy: o.energy }),
+  };
+  const inputs = () => Promise.all(named.models.map((text) => inputOf(text, reading)));
+  if (scoredSoups.includes(named.method)) {
+    const soup = { inputs: await inputs(), set: named.set, output: named.output, score: o.score, options };
+    return cookSoup(named.method, soup, context);
+  }
   const merges = mergesOf(plugins);
   const { name, config } = methodNamed(named.method);
   const method = merges.get(name);
   const factors = loraMerges.get(named.method);
-  if (!method && factors) return mergeFactors(factors, named, o, plugins);
+  if (!method && factors) return mergeFactors(factors, named, o, reading);
   if (!method) {
-    const known = ['attach', ...merges.keys(), ...loraMerges.keys()];
+    const known = ['attach', ...scoredSoups, ...merges.keys(), ...loraMerges.keys()];
     const message = `There is no merge method ${JSON.stringify(named.method)}; known: ${known.join(', ')}.`;
     throw new PeftError('CONFIG_INVALID', message, { details: { method: named.method, known } });
   }
   const bound = method({ ...config, ...settings(named.set) } as never);
-  if (o.report !== undefined) await writeReport(o.report, named, o, context);
-  const inputs = named.models.map((text) => {
-    const { path, weight } = weighted(text);
-    return { input: path, weight };
-  });
-  const { kinds, layouts } = plugins;
-  const run = merge(bound, inputs, {
-    ...runOptions(o, context),
-    kinds,
-    layouts,
-    output: named.output,
-    ...given({ base: named.base, as: o.as, rank: o.rank, energy: o.energy }),
-  });
+  const opened = await inputs();
+  if (o.report !== undefined) await writeReport(o.report, named, opened, o, context);
+  const run = merge(bound, opened, { ...options, output: named.output });
   return resultOf(await follow(run, context));
 }
 

@@ -8,6 +8,8 @@ import { UsageError, usageOf } from './usage.js';
 interface OptionMeta {
   readonly flags: string;
   readonly description: string;
+  /** It runs a program, so no file may set it. */
+  readonly typedOnly?: boolean;
 }
 
 /** Adds the fields of a schema to a command as options. */
@@ -32,6 +34,9 @@ export async function resolveOptions<S extends z.ZodObject>(
   given: Record<string, unknown>,
 ): Promise<z.output<S>> {
   const file = typeof given.config === 'string' ? await readConfig(given.config) : {};
+  const typed = Object.keys(file).filter((key) => (schema.shape[key]?.meta() as OptionMeta | undefined)?.typedOnly);
+  if (typed.length > 0)
+    throw new UsageError(typed.map((key) => `--config: ${kebabCase(key)} runs a program: give it on the command line`));
   const parsed = schema.strict().safeParse({ ...file, ...given });
   if (!parsed.success) throw usageOf(parsed.error, (key) => `--${kebabCase(key)}`);
   return parsed.data as z.output<S>;

@@ -17,9 +17,9 @@ export function settingValue(value: unknown): unknown {
 export const settings = (given: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(given).map(([key, value]) => [key, settingValue(value)]));
 
-/** `--target-modules`: names, or one text that is a rule of its own (`all-linear`, a regular expression). */
+/** `--target-modules`: names, or one text that is a rule of its own (`all-linear`, `all`, a regular expression). */
 export const targetModules = (names: readonly string[]): string | readonly string[] => {
   const [only] = names;
-  const rule = names.length === 1 && (only === 'all-linear' || !/^[\w.]+$/.test(only!));
+  const rule = names.length === 1 && (only === 'all-linear' || only === 'all' || !/^[\w.]+$/.test(only!));
   return rule ? only! : names.every((name) => /^[\w.]+$/.test(name)) ? names : names.join(',');
 };

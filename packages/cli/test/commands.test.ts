@@ -26,6 +26,16 @@ const training = (data: string, output: string, ...more: string[]) => [
 ];
 
 describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
+  it('trains on top of another adapter: evaluated together they go on where the first one stood', async () => {
+    const [data, first, second] = [dataFile(), out('first'), out('second')];
+    await peft(...training(data, first, '--steps', '6'));
+    const one = await peft(...training(data, second, '--steps', '1', '--lr', '1e-9', '--on', first));
+    const alone = await peft(...training(data, out('alone'), '--steps', '1', '--lr', '1e-9'));
+    const lossOf = ({ events }: typeof one) => events.at(-1)!.loss as number;
+    expect(one.code).toBe(0);
+    expect(lossOf(one)).toBeLessThan(lossOf(alone));
+  });
+
   it('train, inspect, eval, merge and generate agree with each other', async () => {
     const [data, adapter, merged] = [dataFile(), out('adapter'), out('merged')];
     const trained = await peft(...training(data, adapter, '--eval-data', data, '--epochs', '1'));

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createRandom, openWeights, tensorRef, writeSharded } from '@peftjs/core';
 import { goldensPath, sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
@@ -66,6 +66,69 @@ describe('peft merge', () => {
     const [x, y] = outputs.map((output) => readFileSync(join(output, 'model.safetensors')));
     expect(x!.equals(y!)).toBe(true);
     expect((await openWeights(outputs[0]!)).tensors.get('layer.weight')!.dtype).toBe('bf16');
+  });
+
+  /** A command that scores a checkpoint by its first number: the nearer to `wanted`, the better. */
+  function scorer(wanted: number): string {
+    const program = out('score.mjs');
+    const text = `import { readFileSync } from 'node:fs';
+      const bytes = readFileSync(process.argv[2] + '/model.safetensors');
+      const start = 8 + Number(bytes.readBigUInt64LE(0));
+      const header = JSON.parse(bytes.subarray(8, start).toString());
+      const first = bytes.readFloatLE(start + header['layer.weight'].data_offsets[0]);
+      console.log('first number', first);
+      console.log('score', -Math.abs(first - ${wanted}));`;
+    writeFileSync(program, text);
+    return `node ${program} {}`;
+  }
+
+  it('cooks a greedy soup by the scores that a command prints', async () => {
+    const models = [await model('a', 1), await model('b', 2), await model('c', 3)];
+    const first = await Promise.all(models.map(async (path) => (await numbers(path))[0]!));
+    const output = out('soup');
+    const wanted = (first[0]! + first[2]!) / 2;
+    const argv = ['merge', '--method', 'greedy_soup', '--models', ...models, '--output', output];
+    const { code, events } = await peft(...argv, '--score', scorer(wanted), '--json');
+    expect(code).toBe(0);
+    const result = events.at(-1) as { ingredients: string[]; individual: number[]; trials: number; score: number };
+    expect(result.individual).toHaveLength(3);
+    expect(result.trials).toBe(5);
+    expect(result.score).toBeGreaterThanOrEqual(Math.max(...result.individual));
+    const used = models.flatMap((path, i) => (result.ingredients.includes(basename(path)) ? [first[i]!] : []));
+    const mean = used.reduce((a, b) => a + b, 0) / used.length;
+    expect((await numbers(output))[0]).toBeCloseTo(mean, 6);
+    expect(readdirSync(dirname(output))).toEqual(['soup']);
+  });
+
+  it('learns shares of whole models by scores', async () => {
+    const models = [await model('a', 1), await model('b', 2)];
+    const [x, y] = await Promise.all(models.map(async (path) => (await numbers(path))[0]!));
+    const output = out('soup');
+    const argv = ['merge', '--method', 'learned_soup', '--models', ...models, '--output', output, '--set', 'steps=3'];
+    const { code, events } = await peft(...argv, '--score', scorer(y!), '--json');
+    expect(code).toBe(0);
+    const { shares, scores, trials } = events.at(-1) as { shares: number[]; scores: number[]; trials: number };
+    expect(trials).toBe(9);
+    expect(shares[1]).toBeGreaterThan(0.5);
+    expect(scores.at(-1)).toBeGreaterThan(scores[0]!);
+    expect((await numbers(output))[0]).toBeCloseTo(shares[0]! * x! + shares[1]! * y!, 6);
+  });
+
+  it('says what is wrong with a soup or its score', async () => {
+    const a = await model('a', 1);
+    const argv = ['merge', '--method', 'greedy_soup', '--output', out('no'), '--models'];
+    expect(await peft(...argv, `${a}:2`)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/weights[\s\S]*--score/),
+    });
+    const broken = await peft(...argv, a, '--score', 'echo no number', '--json');
+    expect(broken.events.at(-1)).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('"') });
+    const failed = await peft(...argv, a, '--score', 'exit 3', '--json');
+    expect(failed.events.at(-1)!.message).toContain('ended with 3');
+    const wrong = await peft(...argv, a, '--score', 'echo 1', '--set', 'accept=maybe');
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('accept') });
+    const linear = await peft('merge', '--method', 'linear', '--models', a, '--output', out('no'), '--score', 'echo 1');
+    expect(linear).toMatchObject({ code: 2, stderr: expect.stringContaining('greedy_soup') });
   });
 
   it('refuses a recipe that asks for more, all of it by name', async () => {

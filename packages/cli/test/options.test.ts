@@ -1,8 +1,12 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { weighted } from '../src/adapters.js';
 import { integer, list, number, pairs, repeated } from '../src/fields.js';
 import { camelCase, kebabCase, snakeCase } from '../src/names.js';
+import { resolveOptions } from '../src/options.js';
 import { createOutput, printed } from '../src/output.js';
 import { settings, targetModules } from '../src/settings.js';
 
@@ -55,6 +59,26 @@ describe('fields', () => {
     expect(weighted('./a:0.5')).toEqual({ path: './a', weight: 0.5 });
     expect(weighted('./a:-1')).toEqual({ path: './a', weight: -1 });
     expect(weighted('C:\\a')).toEqual({ path: 'C:\\a', weight: 1 });
+  });
+});
+
+describe('options', () => {
+  const schema = z.object({
+    config: z.string().optional().meta({ flags: '--config <file>', description: '' }),
+    lr: number().meta({ flags: '--lr <rate>', description: '' }),
+    score: z.string().optional().meta({ flags: '--score <command>', description: '', typedOnly: true }),
+  });
+  const file = (text: string) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'peftjs-options-')), 'o.yml');
+    writeFileSync(path, text);
+    return path;
+  };
+
+  it('come from a file, except those that run a program', async () => {
+    expect(await resolveOptions(schema, { config: file('lr: 0.5') })).toMatchObject({ lr: 0.5 });
+    await expect(resolveOptions(schema, { config: file('lr: 1\nscore: ./run.sh') })).rejects.toThrow(
+      'score runs a program: give it on the command line',
+    );
   });
 });
 

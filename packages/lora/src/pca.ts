@@ -1,4 +1,4 @@
-import { type Matrix, matrix, svd, type Tensor, topSvd } from '@peftjs/core';
+import { createRandom, type Matrix, matmul, matrix, qr, type Svd, svd, type Tensor, transpose } from '@peftjs/core';
 
 /** Leading directions of rows that come batch by batch (Ross et al. 2008): what EVA calls incremental SVD. */
 export interface Pca {
@@ -50,16 +50,26 @@ function columnMeans({ data }: Tensor, n: number, width: number): Float64Array {
   return mean;
 }
 
-/** Iteration costs less than a full decomposition from this many directions to one that is wanted. */
-const fewOf = 4;
-
+/** The k leading directions, found in a subspace of twice as many. */
 function leading(a: Matrix, k: number): Pick<Pca, 'values' | 'components'> {
-  const { s, v } = Math.min(a.rows, a.columns) <= fewOf * k ? svd(a) : topSvd(a, k);
-  const kept = s.filter((value, i) => i < k && value > 1e-7 * (s[0] ?? 0)).length;
+  const { s, v } = Math.min(a.rows, a.columns) <= 2 * k ? svd(a) : subspaceSvd(a, 2 * k);
+  const kept = s.filter((value, i) => i < k && value > 1e-7 * s[0]!).length;
   const components = matrix(kept, a.columns);
   for (let i = 0; i < kept; i++)
     for (let j = 0; j < a.columns; j++) components.data[i * a.columns + j] = v.data[j * v.columns + i]!;
   return { values: s.slice(0, kept), components };
+}
+
+/** Steps of the iteration below: as many as PEFT takes. */
+const steps = 4;
+
+/** Singular values within a random subspace turned towards the leading ones (Halko et al. 2011, algorithms 4.4 and 5.1). */
+function subspaceSvd(a: Matrix, width: number): Svd {
+  const at = transpose(a);
+  const start = createRandom(0).fork('subspace').normal([a.columns, width]);
+  let { q } = qr(matmul(a, matrix(a.columns, width, start.data as Float32Array)));
+  for (let i = 0; i < steps; i++) q = qr(matmul(a, qr(matmul(at, q)).q)).q;
+  return svd(matmul(transpose(q), a)); // U stays within the subspace, and only V is asked for
 }
 
 /** Whether an update has turned none of the first `rank` directions further than the cosine `tau`. */

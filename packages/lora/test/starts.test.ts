@@ -89,6 +89,33 @@ describe('incremental components', () => {
     expect(whole.scatter).toBeCloseTo(parts.scatter, 6);
   });
 
+  it('are found in a wide input too, of which few are kept', () => {
+    const [n, width, k] = [50, 40, 3];
+    const near = data(rng.fork('wide').normal([n, width], 0, 0.01));
+    const turned = svd(matrixOf(rng.fork('turned').normal([width, k]))).u;
+    const wide = Array.from({ length: 3 }, (_, batch) => {
+      const z = data(rng.fork('z', batch).normal([n, k]));
+      const x = near.map((noise, at) => {
+        let sum = noise;
+        for (let c = 0; c < k; c++)
+          sum += (k - c) * z[Math.floor(at / width) * k + c]! * turned.data[(at % width) * k + c]!;
+        return sum;
+      });
+      return f32([n, width], x);
+    });
+    const { components } = wide.reduce((pca, batch) => update(pca, batch, k), emptyPca(width));
+    // All three directions span what was put in: the noise turns them by about a hundredth.
+    for (let i = 0; i < k; i++) {
+      let within = 0;
+      for (let c = 0; c < k; c++) {
+        let along = 0;
+        for (let j = 0; j < width; j++) along += components.data[i * width + j]! * turned.data[j * k + c]!;
+        within += along ** 2;
+      }
+      expect(within).toBeGreaterThan(0.999);
+    }
+  });
+
   it('have no more directions than the rows', () => {
     const few = update(emptyPca(6), part(0, 3), 6);
     expect(few.values.length).toBe(2); // three points span a plane

@@ -1,9 +1,33 @@
 import type { Random } from '@peftjs/core';
 
+const fraction = (word: number): number => (word >>> 8) * 2 ** -24;
+
 /** Uniform numbers in [0, 1) for elements `offset` to `offset + count` of a tensor: the same however it is cut. */
 export function uniformDraws(rng: Random, id: string, offset: number, count: number): Float32Array {
   const words = rng.fork(id).bits(count, offset);
   const out = new Float32Array(count);
-  for (let j = 0; j < count; j++) out[j] = (words[j]! >>> 8) * 2 ** -24;
+  for (let j = 0; j < count; j++) out[j] = fraction(words[j]!);
   return out;
+}
+
+/**
+ * Sets elements to 0 in place, each but with probability ρ: element j of a tensor stays when its draw u < ρ, however the
+ * tensor is cut. u = (byte j of the stream + v) / 256; v, a word of another stream, is only drawn where the byte alone
+ * does not decide, so four elements share a word of random bits.
+ * @param offset row-major index of the first value in the tensor
+ */
+export function keepAtRandom(values: Float64Array, rho: number, rng: Random, id: string, offset: number): void {
+  const stream = rng.fork(id);
+  const rest = stream.fork('rest');
+  const sure = Math.floor(rho * 256);
+  const border = rho * 256 - sure;
+  const skip = offset % 4;
+  const first = (offset - skip) / 4;
+  const words = stream.bits(Math.ceil((skip + values.length) / 4), first);
+  for (let j = 0; j < values.length; j++) {
+    const at = skip + j;
+    const byte = (words[at >> 2]! >>> (8 * (at & 3))) & 255;
+    if (byte < sure) continue;
+    if (byte > sure || fraction(rest.bits(1, offset + j)[0]!) >= border) values[j] = 0;
+  }
 }

@@ -4,7 +4,7 @@ import type { BoundMerge, MergeInput } from './config.js';
 import type { Chunk, MergeFunction, TensorContext, WholeModel } from './define.js';
 import { type Prepared, prepareInputs, requireFinite } from './inputs.js';
 import { runRound, type Work } from './memory/rounds.js';
-import { cutSize } from './pieces.js';
+import { cutSize, tileElements } from './pieces.js';
 
 export type Tensors = ReadonlyMap<string, Tensor>;
 
@@ -73,7 +73,7 @@ function streamed<S extends z.ZodType>(
   let start = 0;
   let works = prepared.merged.map((tensor): Work<z.output<S>> => {
     const { shape } = inputs.models[0]!.get(tensor)!;
-    const size = cutSize(merge.pieces?.(config) ?? 'elements', shape, inputs.chunk ?? 2 ** 20);
+    const size = cutSize(merge.pieces?.(config) ?? 'elements', shape, inputs.chunk ?? tileElements);
     const { weights, each } = prepared;
     const count = elementCount(shape);
     const context: TensorContext<z.output<S>> = {

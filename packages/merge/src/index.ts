@@ -18,6 +18,7 @@ export { type ModelPath, type Recipe, readRecipe } from './recipe/recipe.js';
 export { type Interference, type InterferenceReport, measureInterference } from './report/measure.js';
 export { reportPage } from './report/page.js';
 export { type Branches, chain, mergeBranches } from './soups/branches.js';
+export { slopesFromScores } from './soups/differences.js';
 export { type GreedyOptions, type GreedyResult, type GreedyStep, greedySoup } from './soups/greedy.js';
 export { type LearnedSoup, type LearnedSoupOptions, learnedSoup, type SoupLoss } from './soups/learned.js';
 export { type SparseSoupInputs, sparseSoup } from './soups/sparse.js';

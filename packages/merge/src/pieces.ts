@@ -1,6 +1,12 @@
 import { elementCount } from '@peftjs/core';
 import type { Pieces } from './define.js';
 
+/**
+ * Elements that a method sees at a time where it lets cut anywhere: what it makes on its way, in float64 and once for
+ * each model, stays in the processor's cache. Fixed, because sums depend on it in their last bit.
+ */
+export const tileElements = 2 ** 13;
+
 /** Elements of one row of the first axis; a tensor of one axis or none is one row. */
 export const rowSize = (shape: readonly number[]): number =>
   shape.length < 2 ? elementCount(shape) : elementCount(shape.slice(1));

@@ -3,7 +3,9 @@ import type { Selection } from './define.js';
 /**
  * The k largest magnitudes of float32 numbers, exactly, by counting: the 31 magnitude bits of a float order like the
  * float, so two histograms (high 16 bits, low 15) find the k-th, and two more over the indices of the numbers equal to
- * it find where the last one taken lies. Histograms of pieces add up, so passes may run in pieces, in any order.
+ * it find where the last one taken lies; the second of the latter sees one block of indices alone. Differences of 16-bit
+ * floats are equal by the thousand and have low bits of 0: the first of the latter is then done with the low bits.
+ * Histograms of pieces add up, so passes may run in pieces, in any order.
  */
 export type SelectState =
   | { readonly pass: 'high'; readonly rest: number; readonly bins: number }
@@ -19,6 +21,9 @@ export type SelectState =
   | { readonly pass: 'done'; readonly selection: Selection };
 
 const blockSize = 2 ** 16;
+const blocksIn = (count: number): number => Math.ceil(count / blockSize);
+/** Bins of the low bits. Behind them the second pass counts where numbers lie whose low bits are all 0. */
+const lowBins = 2 ** 15;
 
 /** Nothing is in, or everything is. */
 const none: Selection = { bits: 2 ** 31, last: -1 };
@@ -31,35 +36,66 @@ export function startSelection(k: number, count: number): SelectState {
   return { pass: 'high', rest: k, bins: 2 ** 16 };
 }
 
-/** The magnitude bits of each number, rounded to float32. */
-export function magnitudeBits(values: Float32Array | Float64Array): Uint32Array {
-  const rounded = new Float32Array(values); // a copy: the bits below are changed
-  const bits = new Uint32Array(rounded.buffer);
-  for (let i = 0; i < bits.length; i++) bits[i] = bits[i]! & 0x7fffffff;
-  return bits;
+/** The bits of each number rounded to float32: the same memory where that is what the numbers are. */
+export function floatBits(values: Float32Array | Float64Array): Uint32Array {
+  if (values instanceof Float32Array) return new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const rounded = new Float32Array(values.length);
+  for (let i = 0; i < rounded.length; i++) rounded[i] = values[i]!;
+  return new Uint32Array(rounded.buffer);
 }
 
-/** Counts a piece into the histogram of the pass. @param at index of the piece's first number in the scope. */
+/** All bits but the sign. */
+const magnitude = 0x7fffffff;
+
+/** The magnitude bits of each number, rounded to float32. */
+export const magnitudeBits = (values: Float32Array | Float64Array): Uint32Array =>
+  floatBits(values).map((bits) => bits & magnitude);
+
+/** Which elements of the scope a pass must see: the last one looks at one block alone. */
+export const rangeOf = (state: SelectState): readonly [from: number, to: number] =>
+  state.pass === 'index'
+    ? [state.block * blockSize, (state.block + 1) * blockSize]
+    : [0, state.pass === 'done' ? 0 : Number.POSITIVE_INFINITY];
+
+/**
+ * Counts a piece into the histogram of the pass.
+ * @param bits of float32 numbers; their signs do not count
+ * @param at index of the piece's first number in the scope
+ */
 export function countInto(state: SelectState, bits: Uint32Array, at: number, histogram: Float64Array): void {
-  const count = (bin: number) => {
-    histogram[bin] = histogram[bin]! + 1;
-  };
   switch (state.pass) {
     case 'done':
       return;
     case 'high':
-      for (let i = 0; i < bits.length; i++) count(bits[i]! >>> 15);
+      for (let i = 0; i < bits.length; i++) histogram[(bits[i]! & magnitude) >>> 15]!++;
       return;
-    case 'low':
-      for (let i = 0; i < bits.length; i++) if (bits[i]! >>> 15 === state.high) count(bits[i]! & 0x7fff);
+    case 'low': {
+      const { high } = state;
+      for (let i = 0; i < bits.length; i++) {
+        if ((bits[i]! & magnitude) >>> 15 !== high) continue;
+        const bin = bits[i]! & 0x7fff;
+        histogram[bin]!++;
+        if (bin === 0) histogram[lowBins + Math.floor((at + i) / blockSize)]!++;
+      }
       return;
-    case 'block':
-      for (let i = 0; i < bits.length; i++) if (bits[i] === state.bits) count(Math.floor((at + i) / blockSize));
+    }
+    case 'block': {
+      const wanted = state.bits;
+      for (let i = 0; i < bits.length; ) {
+        // Elements up to the end of a block count for one bin.
+        const block = Math.floor((at + i) / blockSize);
+        const end = Math.min(bits.length, (block + 1) * blockSize - at);
+        let count = 0;
+        for (; i < end; i++) if ((bits[i]! & magnitude) === wanted) count++;
+        histogram[block]! += count;
+      }
       return;
+    }
     case 'index': {
+      const wanted = state.bits;
       const first = state.block * blockSize - at;
       const end = Math.min(bits.length, first + blockSize);
-      for (let i = Math.max(0, first); i < end; i++) if (bits[i] === state.bits) count(i - first);
+      for (let i = Math.max(0, first); i < end; i++) if ((bits[i]! & magnitude) === wanted) histogram[i - first]!++;
       return;
     }
   }
@@ -84,13 +120,14 @@ export function advance(state: SelectState, histogram: Float64Array, count: numb
       return state;
     case 'high': {
       const { bin, rest } = locate(histogram, state.rest, true);
-      return { pass: 'low', rest, bins: 2 ** 15, high: bin };
+      return { pass: 'low', rest, bins: lowBins + blocksIn(count), high: bin };
     }
     case 'low': {
-      const { bin, rest } = locate(histogram, state.rest, true);
+      const { bin, rest } = locate(histogram.subarray(0, lowBins), state.rest, true);
       const bits = (state.high << 15) | bin;
       if (rest === histogram[bin]!) return { pass: 'done', selection: { bits, last: Number.POSITIVE_INFINITY } };
-      return { pass: 'block', rest, bins: Math.ceil(count / blockSize), bits };
+      const next = { pass: 'block', rest, bins: blocksIn(count), bits } as const;
+      return bin === 0 ? advance(next, histogram.subarray(lowBins), count) : next;
     }
     case 'block': {
       const { bin, rest } = locate(histogram, state.rest, false);
@@ -105,6 +142,31 @@ export function advance(state: SelectState, histogram: Float64Array, count: numb
 
 /** The selection of a scope as one of its tensors sees it. @param start index of the tensor's first element in the scope. */
 export const within = ({ bits, last }: Selection, start: number): Selection => ({ bits, last: last - start });
+
+/** The smallest magnitude of a selection as a number. Of nothing, a bound that no float reaches at an index. */
+function borderOf({ bits }: Selection): number {
+  return bits > 0x7f800000 ? Number.POSITIVE_INFINITY : new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+}
+
+/**
+ * Sets to 0 what is not among the selected, in place.
+ * @param offset row-major index of the first value in the tensor
+ */
+export function keepSelected(values: Float64Array, selection: Selection, offset: number): void {
+  const border = borderOf(selection);
+  // Equal ones count up to `last`.
+  const equal = Math.max(0, Math.min(values.length, selection.last - offset + 1));
+  for (let j = 0; j < equal; j++) if (Math.fround(Math.abs(values[j]!)) < border) values[j] = 0;
+  for (let j = equal; j < values.length; j++) if (Math.fround(Math.abs(values[j]!)) <= border) values[j] = 0;
+}
+
+/** Sets to 0 what is among the selected, in place: the other way round. */
+export function dropSelected(values: Float64Array, selection: Selection, offset: number): void {
+  const border = borderOf(selection);
+  const equal = Math.max(0, Math.min(values.length, selection.last - offset + 1));
+  for (let j = 0; j < equal; j++) if (Math.fround(Math.abs(values[j]!)) >= border) values[j] = 0;
+  for (let j = equal; j < values.length; j++) if (Math.fround(Math.abs(values[j]!)) > border) values[j] = 0;
+}
 
 /** Whether the element of these magnitude bits at a row-major index of the tensor is among the largest. */
 export const isIn = ({ bits, last }: Selection, magnitude: number, index: number): boolean =>

@@ -10,6 +10,7 @@ import {
   linear,
   modelStock,
   opcm,
+  robustSignatures,
   sce,
   slerp,
   taskArithmetic,
@@ -257,5 +258,28 @@ describe('edges', () => {
       parameters: { lambda: -2 },
     });
     expectClose('w', merged.get('w')!, plus(base, delta, -2), { absolute: 1e-6 }); // base + delta is rounded
+  });
+});
+
+describe('robust weight signatures', () => {
+  const names = ['model.embed_tokens.weight', 'model.layers.0.w', 'model.layers.1.w', 'model.norm.weight'];
+  const clean = new Map(names.map((name, i) => [name, f32([2], [i, -i])]));
+  /** Trained on corrupted data: every number differs. */
+  const hardened = (by: number) => new Map(names.map((name, i) => [name, f32([2], [i + by, by - i])]));
+  const at = (tensors: Tensors) => names.map((name) => (tensors.get(name)!.data as Float32Array)[0]);
+
+  it('are added with a strength, several at once, and taken back', () => {
+    const models = [hardened(0.5), hardened(2)];
+    const patched = mergeTensors(robustSignatures, { base: clean, models, weights: [1, 0.25] });
+    expect(at(patched)).toEqual([1, 2, 3, 4]);
+    const back = mergeTensors(robustSignatures, { base: patched, models: [hardened(0)], weights: [1] });
+    expect(at(back)).toEqual(at(clean));
+    expect(at(mergeTensors(robustSignatures, { base: clean, models, weights: [1, -0.25] }))).toEqual([0, 1, 2, 3]);
+  });
+
+  it('patch the first layers alone where told', () => {
+    const parameters = { layers: 1, lambda: 2 };
+    const got = mergeTensors(robustSignatures, { base: clean, models: [hardened(0.5)], parameters });
+    expect(at(got)).toEqual([1, 2, 2, 3]);
   });
 });

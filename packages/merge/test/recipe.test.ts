@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { f32, type Tensor } from '@peftjs/core';
 import { expectPeftError } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
-import { dare, linear, mergeRecipe, mergeTensors, readRecipe, slerp, ties } from '../src/index.js';
+import { dare, linear, mergeRecipe, mergeTensors, modelStock, readRecipe, sce, slerp, ties } from '../src/index.js';
 import { type Settings, settingFor, settingsFor } from '../src/recipe/settings.js';
 import { numbers, readModel, shapesOf, temporary, writeModel } from './models.js';
 
@@ -253,5 +253,48 @@ parameters: { density: 0.5 }
       );
     }
     expect(digests[1]).toBe(digests[0]);
+  });
+});
+
+describe("mergekit's definitions in a recipe", () => {
+  /** Merges two small, opposed fine-tunes of one vector. */
+  const merged = async (method: string, parameters = '') => {
+    const base = new Map<string, Tensor>([['w', f32([3], [1, -1, 0.5])]]);
+    const tuned = (delta: readonly number[]) =>
+      new Map<string, Tensor>([
+        [
+          'w',
+          f32(
+            [3],
+            delta.map((x, i) => [1, -1, 0.5][i]! + x),
+          ),
+        ],
+      ]);
+    const [a, b] = [tuned([2 ** -12, 2 ** -13, 0]), tuned([-(2 ** -12), 2 ** -13, 2 ** -14])];
+    const [start, one, two] = [await writeModel('base', base), await writeModel('a', a), await writeModel('b', b)];
+    const text = `merge_method: ${method}\nbase_model: ${start}\nmodels: [{ model: ${one} }, { model: ${two} }]\n${parameters}`;
+    const output = temporary('out');
+    await mergeRecipe(readRecipe(text), { output, threads: 0 }).result();
+    return { got: (await readModel(output)).get('w')!, inputs: { base, models: [a, b] } };
+  };
+
+  it('does not clamp the ratio of model_stock and has a floor under norms', async () => {
+    const { got, inputs } = await merged('model_stock');
+    // Both norms are about 2.7e-4: their product is under the floor of 1e-6, so the cosine is -4.5e-2.
+    const parameters = { clamp: false, normsAtLeast: 1e-6 };
+    expect(got.data).toEqual(mergeTensors(modelStock, { ...inputs, parameters }).get('w')!.data);
+    const cosine = (-(2 ** -24) + 2 ** -26) / 1e-6;
+    const t = (2 * cosine) / (1 + cosine);
+    expect(got.data[1]).toBe(Math.fround(-1 + t * 2 ** -13));
+    const clamped = await merged('model_stock', 'parameters: { clamp: true }');
+    expect(clamped.got.data).toEqual(inputs.base.get('w')!.data);
+  });
+
+  it('weighs small updates equally in sce', async () => {
+    const { got, inputs } = await merged('sce');
+    const equal = mergeTensors(sce, { ...inputs, parameters: { uniformBelow: 1e-6 } }).get('w')!;
+    expect(got.data).toEqual(equal.data);
+    const { got: weighed } = await merged('sce', 'parameters: { uniform_below: 0 }');
+    expect(weighed.data).toEqual(mergeTensors(sce, inputs).get('w')!.data);
   });
 });

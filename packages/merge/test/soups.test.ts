@@ -3,6 +3,7 @@ import { expectPeftError } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { assign } from '../src/rebasin/assign.js';
 import { chain, mergeBranches } from '../src/soups/branches.js';
+import { slopesFromScores } from '../src/soups/differences.js';
 import { greedySoup } from '../src/soups/greedy.js';
 import { learnedSoup } from '../src/soups/learned.js';
 import { sparseSoup } from '../src/soups/sparse.js';
@@ -81,5 +82,25 @@ describe('assignment', () => {
     const gains = Float64Array.of(4, 1, 3, 2, 0, 5, 3, 2, 2);
     expect([...assign(gains, 3)]).toEqual([0, 2, 1]);
     expect([...assign(Float64Array.of(-1, -5, -4, -9), 2)]).toEqual([1, 0]);
+  });
+});
+
+describe('slopes from scores', () => {
+  it('find the shares of whole models by scores alone', async () => {
+    const wanted = [0.6, 0.3, 0.1];
+    let asked = 0;
+    const evaluate = slopesFromScores((alpha) => {
+      asked++;
+      expect(alpha.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
+      return -alpha.reduce((sum, share, i) => sum + (share - wanted[i]!) ** 2, 0);
+    }, 0.01);
+    const { alpha, losses, beta } = await learnedSoup({ tensors: 1, models: 3, steps: 150, beta: false, evaluate });
+    expect(asked).toBe(150 * 4);
+    expect(beta).toBe(1);
+    expect(losses.at(-1)).toBeLessThan(1e-3);
+    // Forward differences of length h are off by about h / 2 times the curvature.
+    alpha[0]!.forEach((share, i) => {
+      expect(Math.abs(share - wanted[i]!)).toBeLessThan(0.02);
+    });
   });
 });

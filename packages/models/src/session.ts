@@ -4,6 +4,7 @@ import {
   type Backend,
   compileGraph,
   type Example,
+  type Kinds,
   loadBatch,
   type ModelGraph,
   PeftError,
@@ -18,6 +19,8 @@ export interface SessionOptions {
   readonly backend: Backend;
   /** Adapters that act together; their updates add. */
   readonly adapters?: readonly Adapter[];
+  /** Kinds of their updates, where they are not all built in. */
+  readonly kinds?: Kinds;
   /** Rows run at once. Default 32. */
   readonly batchSize?: number;
   readonly signal?: AbortSignal;
@@ -39,15 +42,20 @@ export interface Writer {
 
 export type WriterOptions = Omit<GenerateOptions, 'prompts' | 'tokenizer'>;
 
-async function attachAll(graph: ModelGraph, model: Model, adapters: readonly Adapter[] = []): Promise<ModelGraph> {
+async function attachAll(
+  graph: ModelGraph,
+  { parameters }: Pick<Model, 'parameters'>,
+  { adapters = [], kinds }: Pick<SessionOptions, 'adapters' | 'kinds'>,
+): Promise<ModelGraph> {
   let attached = graph;
-  for (const adapter of adapters) attached = await attachDelta(attached, adapter, { parameters: model.parameters });
+  for (const adapter of adapters)
+    attached = await attachDelta(attached, adapter, { parameters, ...(kinds && { kinds }) });
   return attached;
 }
 
 /** @throws PeftError ADAPTER_MISMATCH for an adapter of another base, BACKEND_UNAVAILABLE */
 export async function openSession<E extends Example>(model: Model<E>, options: SessionOptions): Promise<Session> {
-  const { backend, adapters, batchSize = 32, signal } = options;
+  const { backend, batchSize = 32, signal } = options;
   const { task } = model;
   const { column = 'text' } = task;
   if (!task.predictions)
@@ -55,7 +63,7 @@ export async function openSession<E extends Example>(model: Model<E>, options: S
       'CONFIG_INVALID',
       `The task "${task.name}" does not predict: use openWriter to continue texts.`,
     );
-  const { graph } = await attachAll(model.graph('predict'), model as unknown as Model, adapters);
+  const { graph } = await attachAll(model.graph('predict'), model, options);
   const program = await compileGraph(backend, graph, { ...(signal && { signal }) });
   const fed = new Set(graph.inputs.map(({ name }) => name));
   return {
@@ -76,11 +84,11 @@ export async function openSession<E extends Example>(model: Model<E>, options: S
 
 /** @throws PeftError CONFIG_INVALID for a model that does not decode, ADAPTER_MISMATCH, BACKEND_UNAVAILABLE */
 export async function openWriter(model: Model, options: Omit<SessionOptions, 'batchSize'>): Promise<Writer> {
-  const { backend, adapters, signal } = options;
+  const { backend, signal } = options;
   const { tokenizer } = model;
   const decoder = await openDecoder(model, {
     backend,
-    edit: async (graph) => void (await attachAll(graph, model, adapters)),
+    edit: async (graph) => void (await attachAll(graph, model, options)),
     ...(signal && { signal }),
   });
   const idsOf = (prompt: string | readonly number[]): readonly number[] => {

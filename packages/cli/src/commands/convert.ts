@@ -37,7 +37,7 @@ export const convert = defineCommand({
   name: 'convert',
   summary: 'turns adapters and models into other formats',
   arguments: [
-    ['<in>', 'an adapter (PEFT, .gguf, .onnx_adapter), an ONNX model or a model directory'],
+    ['<in>', 'an adapter (PEFT, compressed, .gguf, .onnx_adapter), an ONNX model or a model directory'],
     ['<out>', 'the file or folder that is written'],
   ],
   options,
@@ -50,11 +50,12 @@ export const convert = defineCommand({
   ],
   async run(o, { output, signal }, [path = '', out = '']) {
     const began = performance.now();
+    const plugins = await loadPlugins(o.plugin);
     const conversion: Conversion = {
       path,
-      format: await formatOf(path),
+      format: await formatOf(path, plugins.codecs),
       base: o.base,
-      plugins: await loadPlugins(o.plugin),
+      plugins,
       warn: output.talk,
       output: out,
       layout: o.layout,

@@ -39,11 +39,11 @@ export const decompress = defineCommand({
   options: z.object(common),
   examples: ['peft decompress ./adapter.compeft ./adapter'],
   async run(o, { output, signal }, [from = '', to = '']) {
-    const { codecs, layouts } = await loadPlugins(o.plugin);
+    const { codecs, kinds, layouts } = await loadPlugins(o.plugin);
     const file = await readCompressed(from, { codecs, signal });
     const adapter = await expand(file, { codecs });
     if (FILE.test(to)) await writeSafetensors(to, differences(adapter), { signal });
-    else await writeAdapter(to, adapter, { layouts, signal });
+    else await writeAdapter(to, adapter, { kinds, layouts, signal });
     output.talk(`Written to ${to}.`);
     const { codec, bytes, ratio, density } = file;
     return { codec, bytes, ratio, density, parameters: adapter.delta.params.size, digest: adapter.digest, output: to };

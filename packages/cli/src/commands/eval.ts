@@ -48,7 +48,7 @@ export const evaluateCommand = defineCommand({
   async run(o, { output, signal }) {
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
-    const adapter = await readAdapters(o.adapter, plugins, output.talk, o.model);
+    const adapter = await readAdapters(o.adapter, { plugins, base: o.model, signal, warn: output.talk });
     const file = openRows(o.task, o.data, o.columns as Record<string, string>);
     const labels = labelsOf(adapter) ?? (await labelsInData(o.task, file));
     const base = await openModel(o.model, o.task, {
@@ -64,6 +64,7 @@ export const evaluateCommand = defineCommand({
         backend,
         batchSize: o.batchSize,
         signal,
+        kinds: plugins.kinds,
         ...(adapter ? { adapter } : {}),
       });
       const metrics = Object.fromEntries(Object.entries(found).map(([key, value]) => [snakeCase(key), value]));

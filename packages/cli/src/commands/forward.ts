@@ -30,7 +30,7 @@ export const forward = defineCommand({
   async run(o, { output, signal }) {
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
-    const adapter = await readAdapters(o.adapter, plugins, output.talk, o.model);
+    const adapter = await readAdapters(o.adapter, { plugins, base: o.model, signal, warn: output.talk });
     if (o.grads && o.adapter.length !== 1)
       throw new PeftError('CONFIG_INVALID', '--grads needs exactly one --adapter.');
     const labels = labelsOf(adapter);

@@ -59,7 +59,7 @@ export const generateCommand = defineCommand({
     const began = performance.now();
     const prompts = await promptsOf(o);
     const plugins = await loadPlugins(o.plugin);
-    const adapter = await readAdapters(o.adapter, plugins, output.talk, o.model);
+    const adapter = await readAdapters(o.adapter, { plugins, base: o.model, signal, warn: output.talk });
     const base = await openModel(o.model, 'causal-lm');
     const encoded = prompts.map((prompt) => encode(base, prompt, o.chat));
     const backend = await openBackend(o, true);

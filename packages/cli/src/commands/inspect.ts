@@ -4,6 +4,7 @@ import { defineCommand } from '../command.js';
 import { common } from '../common.js';
 import { type Format, formatOf } from '../formats.js';
 import { inspectAdapter } from '../inspect/adapter.js';
+import { inspectCompressed } from '../inspect/compressed.js';
 import type { Found } from '../inspect/found.js';
 import { inspectGguf } from '../inspect/gguf.js';
 import { inspectOnnx } from '../inspect/onnx.js';
@@ -19,12 +20,15 @@ const looks: Readonly<Record<Format, (path: string, plugins: Plugins, base?: str
   gguf: inspectGguf,
   'onnx-adapter': inspectOnnxAdapter,
   onnx: inspectOnnx,
+  compressed: inspectCompressed,
 };
 
 export const inspect = defineCommand({
   name: 'inspect',
   summary: 'says what a file or a folder is, and what is wrong with it',
-  arguments: [['<path>', 'an adapter (PEFT, .gguf, .onnx_adapter), a model directory, .onnx or .safetensors']],
+  arguments: [
+    ['<path>', 'an adapter (PEFT, compressed, .gguf, .onnx_adapter), a model directory, .onnx or .safetensors'],
+  ],
   options: z.object({
     base: z.string().optional().meta({
       flags: '--base <dir>',
@@ -36,7 +40,7 @@ export const inspect = defineCommand({
     const plugins = await loadPlugins(o.plugin);
     let found: Found;
     try {
-      found = await looks[await formatOf(path)](path, plugins, o.base);
+      found = await looks[await formatOf(path, plugins.codecs)](path, plugins, o.base);
     } catch (error) {
       if (!isPeftError(error) || error.code === 'FILE_MISSING') throw error;
       // A file that cannot be used is what inspect is for: its problems are the answer.

@@ -9,6 +9,7 @@ import { common } from '../common.js';
 import { fraction, integer, pairs, repeated } from '../fields.js';
 import { writeMerged } from '../merge-attach.js';
 import { mergeByRecipe, mergeNamed, type RunOptions } from '../merge-models.js';
+import { scoredSoups } from '../merge-soups.js';
 import { camelCase } from '../names.js';
 import { loadPlugins } from '../plugins.js';
 import { labelsOf, openModel, taskOf } from '../tasks.js';
@@ -36,6 +37,11 @@ const options = z.object({
     .enum(['f32', 'f16', 'bf16'])
     .optional()
     .meta({ flags: '--out-dtype <name>', description: "f32, f16 or bf16 (default: the base's)" }),
+  score: z.string().optional().meta({
+    flags: '--score <command>',
+    typedOnly: true,
+    description: 'for greedy_soup and learned_soup: prints the score of the model at {}, higher is better',
+  }),
   report: z
     .string()
     .optional()
@@ -54,12 +60,12 @@ const Named = z.strictObject({
 });
 type Named = z.output<typeof Named>;
 
-async function attach({ base, models, set, output: directory }: Named, { output }: Context, o: RunOptions) {
+async function attach({ base, models, set, output: directory }: Named, { output, signal }: Context, o: RunOptions) {
   if (Object.keys(set).length > 0)
     throw new UsageError([`--set: the method attach has no keys, given ${Object.keys(set).join(', ')}`]);
   if (base === undefined) throw new UsageError(['--base is missing']);
   const plugins = await loadPlugins(o.plugin);
-  const adapter = (await readAdapters(models, plugins, output.talk, base))!;
+  const adapter = (await readAdapters(models, { plugins, base, signal, warn: output.talk }))!;
   const labels = labelsOf(adapter);
   const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
   return writeMerged(model, adapter, directory, plugins.kinds);
@@ -99,8 +105,11 @@ function namedOf(
 }
 
 /** A recipe says everything itself. @throws UsageError */
-function outputOfRecipe({ output, method, base, models, set, as, report }: Options, out: string | undefined): string {
-  const twice = Object.entries({ method, base, as, report }).flatMap(([key, value]) =>
+function outputOfRecipe(
+  { output, method, base, models, set, as, report, score }: Options,
+  out: string | undefined,
+): string {
+  const twice = Object.entries({ method, base, as, report, score }).flatMap(([key, value]) =>
     value === undefined ? [] : [key],
   );
   if (models.length > 0) twice.push('models');
@@ -123,6 +132,7 @@ export const merge = defineCommand({
   examples: [
     'peft merge recipe.yml ./merged',
     'peft merge --method ties --base ./base --models ./a:0.5 ./b:0.3 --set density=0.2 --output ./merged',
+    "peft merge --method greedy_soup --models ./a ./b ./c --score './score.sh {}' --output ./soup",
     'peft merge --method attach --base ./base --models ./adapter --output ./merged',
   ],
   async run(o, context, [file, out]) {
@@ -135,6 +145,8 @@ export const merge = defineCommand({
         return { method: recipe.method, output, result: await mergeByRecipe(recipe, file!, output, o, context) };
       }
       const named = namedOf(o, read.own, out, file !== undefined);
+      if (o.score !== undefined && !scoredSoups.includes(named.method))
+        throw new UsageError([`--score: only ${scoredSoups.join(' and ')} ask for scores`]);
       const result = await (named.method === 'attach' ? attach(named, context, o) : mergeNamed(named, o, context));
       return { method: named.method, output: named.output, result };
     };

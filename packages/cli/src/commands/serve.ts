@@ -1,17 +1,20 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { z } from 'zod';
+import { isAdapter, type ReadingOptions, readAnyAdapter } from '../any-adapter.js';
 import { defineCommand } from '../command.js';
 import { common, model } from '../common.js';
 import { integer, pairs } from '../fields.js';
+import { formatOf } from '../formats.js';
+import { loadPlugins } from '../plugins.js';
 
 const options = z.object({
   model,
-  adapter: pairs().meta({ flags: '--adapter <name=dir...>', description: 'adapters by the names clients ask for' }),
+  adapter: pairs().meta({ flags: '--adapter <name=path...>', description: 'adapters by the names clients ask for' }),
   registry: z
     .string()
     .optional()
-    .meta({ flags: '--registry <dir>', description: 'a folder of adapters, each under its own name' }),
+    .meta({ flags: '--registry <dir>', description: 'a folder of adapters in any format, each under its own name' }),
   task: z
     .enum(['generate', 'embed', 'classify'])
     .default('generate')
@@ -31,11 +34,22 @@ const options = z.object({
   ...common,
 });
 
-/** Folders of a folder, by name. */
-async function registryOf(directory: string | undefined): Promise<Record<string, string>> {
+/** Folders of a folder, and files that are adapters, by name; that of a file is without its ending. */
+async function registryOf(directory: string | undefined, { plugins }: ReadingOptions): Promise<Record<string, string>> {
   if (directory === undefined) return {};
-  const entries = await readdir(directory, { withFileTypes: true });
-  return Object.fromEntries(entries.filter((e) => e.isDirectory()).map(({ name }) => [name, join(directory, name)]));
+  const found: Record<string, string> = {};
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) found[entry.name] = path;
+    else if (await isAdapter(path, plugins)) found[parse(entry.name).name] = path;
+  }
+  return found;
+}
+
+/** A folder as it is, so that the engine may read it again; what else holds an adapter is read. */
+async function sourceOf(path: string, options: ReadingOptions) {
+  const isFolder = (await formatOf(path, options.plugins.codecs)) === 'peft';
+  return isFolder ? path : readAnyAdapter(path, options);
 }
 
 const until = (signal: AbortSignal) =>
@@ -61,8 +75,10 @@ export const serve = defineCommand({
       ...(o.maxTokens === undefined ? {} : { maxTokens: o.maxTokens }),
     });
     try {
-      const adapters = { ...(await registryOf(o.registry)), ...(o.adapter as Record<string, string>) };
-      for (const [name, directory] of Object.entries(adapters)) await engine.adapters.put(name, directory);
+      const reading = { plugins: await loadPlugins(o.plugin), base: o.model, signal, warn: output.talk };
+      const adapters = { ...(await registryOf(o.registry, reading)), ...(o.adapter as Record<string, string>) };
+      for (const [name, path] of Object.entries(adapters))
+        await engine.adapters.put(name, await sourceOf(path, reading));
       const server = createServer({
         engine,
         onFault: (error) => output.talk(String((error as Error)?.stack ?? error)),

@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Adapter, readAdapter, ScheduleConfig, type TrainEvent, train, writeAdapter } from '@peftjs/core';
+import { type Adapter, readAdapter, ScheduleConfig, stack, type TrainEvent, train, writeAdapter } from '@peftjs/core';
 import { z } from 'zod';
+import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
 import { type Context, defineCommand } from '../command.js';
 import { common, model } from '../common.js';
-import { flag, fraction, integer, list, number, pairs, positive } from '../fields.js';
+import { flag, fraction, integer, list, number, pairs, positive, repeated } from '../fields.js';
 import { snakeCase } from '../names.js';
 import { loadPlugins } from '../plugins.js';
 import { settings, targetModules } from '../settings.js';
@@ -51,6 +52,10 @@ const options = z.object({
     .default(1)
     .meta({ flags: '--grad-accumulation <n>', description: 'batches that make one update' }),
   maxGradNorm: positive().optional().meta({ flags: '--max-grad-norm <norm>', description: 'clips the gradient' }),
+  on: repeated().meta({
+    flags: '--on <path...>',
+    description: 'frozen adapters that the new one is trained on top of, PATH or PATH:WEIGHT',
+  }),
   newHead: flag().meta({ flags: '--new-head', description: "a fresh classification head instead of the checkpoint's" }),
   checkpointEvery: integer(1)
     .optional()
@@ -118,7 +123,15 @@ export const trainCommand = defineCommand({
     const columns = o.columns as Record<string, string>;
     const data = openRows(o.task, o.data, columns);
     const labels = await labelsInData(o.task, data);
-    const base = await openModel(o.model, o.task, { maxLength: o.maxLength, labels, newHead: o.newHead, seed: o.seed });
+    const plain = await openModel(o.model, o.task, {
+      maxLength: o.maxLength,
+      labels,
+      newHead: o.newHead,
+      seed: o.seed,
+    });
+    const { signal, output } = context;
+    const frozen = await readAdapters(o.on, { plugins, base: o.model, signal, warn: output.talk });
+    const base = frozen ? stack(plain, [frozen], { kinds: plugins.kinds }) : plain;
     const backend = await openBackend(o); // in this thread: between steps signals are heard, and nothing is held twice
     const checkpoints = join(o.output, 'checkpoints');
     const seen: Seen = { steps: 0, metrics: {}, counts: {}, total: 0 };
@@ -174,5 +187,5 @@ export const trainCommand = defineCommand({
 /** Writes the adapter; its digest is that of the files. */
 async function save(directory: string, adapter: Adapter, { layouts, kinds }: Awaited<ReturnType<typeof loadPlugins>>) {
   await writeAdapter(directory, adapter, { layouts, kinds });
-  return (await readAdapter(directory, { layouts })).digest;
+  return (await readAdapter(directory, { layouts, kinds })).digest;
 }

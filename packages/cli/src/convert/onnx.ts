@@ -1,10 +1,10 @@
 import { addOnnxSlots, attachDelta, attachOnnx, slotNames } from '@peftjs/core';
 import { cloneGraph, type Graph, optimize, readModel, writeModel } from '@peftjs/core/graph';
+import { readAdapterAs } from '../any-adapter.js';
 import type { Result } from '../command.js';
 import { formatOf } from '../formats.js';
 import { labelsOf, openModel, taskOf } from '../tasks.js';
 import { UsageError } from '../usage.js';
-import { readAnyAdapter } from './read.js';
 import type { Conversion } from './write.js';
 
 /** A plain ONNX model with inputs for adapters. */
@@ -20,14 +20,14 @@ async function withSlots({ path, names, targetModules, base }: Conversion): Prom
 
 /** An adapter inside an ONNX model. */
 async function inModel(conversion: Conversion, base: string): Promise<{ graph: Graph } & Result> {
-  const adapter = await readAnyAdapter(conversion);
+  const adapter = await readAdapterAs(conversion);
   const graph = await attachOnnx(await readModel(base), adapter, { kinds: conversion.plugins.kinds });
   return { graph, modules: adapter.delta.params.size, digest: adapter.digest };
 }
 
 /** A model directory as a graph of ours, with an adapter in it when one is given. */
 async function ofDirectory(conversion: Conversion, directory: string): Promise<{ graph: Graph } & Result> {
-  const adapter = conversion.format === 'model' ? undefined : await readAnyAdapter(conversion);
+  const adapter = conversion.format === 'model' ? undefined : await readAdapterAs(conversion);
   const labels = labelsOf(adapter);
   const task = await taskOf(directory, adapter);
   const model = await openModel(directory, task, { labels, newHead: labels !== undefined });

@@ -1,15 +1,17 @@
 import { encodeOnnxAdapter, ggufOfAdapter, onnxParameters, slotNames, writeAdapter, writeGguf } from '@peftjs/core';
 import { writeFileAtomic } from '@peftjs/core/files';
+import { type AdapterInput, readAdapterAs } from '../any-adapter.js';
+import { baseShape } from '../base-shape.js';
 import type { Result } from '../command.js';
 import { writeMerged } from '../merge-attach.js';
+import type { Plugins } from '../plugins.js';
 import { labelsOf, openModel, taskOf } from '../tasks.js';
 import { UsageError } from '../usage.js';
-import { baseShape } from './base.js';
 import { toOnnx } from './onnx.js';
-import { type AdapterInput, readAnyAdapter } from './read.js';
 
 /** A conversion with nothing left open. */
 export interface Conversion extends AdapterInput {
+  readonly plugins: Plugins;
   readonly output: string;
   /** The layout of PEFT's files, by `peft_type`. */
   readonly layout: string | undefined;
@@ -20,7 +22,7 @@ export interface Conversion extends AdapterInput {
 }
 
 async function toPeft(conversion: Conversion): Promise<Result> {
-  const adapter = await readAnyAdapter(conversion);
+  const adapter = await readAdapterAs(conversion);
   const { kinds, layouts } = conversion.plugins;
   const asked = conversion.layout === undefined ? {} : { layout: conversion.layout };
   const { layout } = await writeAdapter(conversion.output, adapter, {
@@ -34,7 +36,7 @@ async function toPeft(conversion: Conversion): Promise<Result> {
 
 async function toGguf(conversion: Conversion): Promise<Result> {
   const { output, dtype, base, signal } = conversion;
-  const adapter = await readAnyAdapter(conversion);
+  const adapter = await readAdapterAs(conversion);
   const shape = await baseShape(base, 'GGUF names the architecture of the base and orders rows by its heads');
   const content = await ggufOfAdapter(adapter, { ...shape, dtype, kinds: conversion.plugins.kinds });
   await writeGguf(output, content, { signal });
@@ -44,7 +46,7 @@ async function toGguf(conversion: Conversion): Promise<Result> {
 
 async function toOnnxAdapter(conversion: Conversion): Promise<Result> {
   const { output, dtype, signal } = conversion;
-  const adapter = await readAnyAdapter(conversion);
+  const adapter = await readAdapterAs(conversion);
   const options = { dtype, names: slotNames[conversion.names], kinds: conversion.plugins.kinds };
   const parameters = await onnxParameters(adapter, options);
   await writeFileAtomic(output, await encodeOnnxAdapter({ parameters }), { signal });
@@ -54,7 +56,7 @@ async function toOnnxAdapter(conversion: Conversion): Promise<Result> {
 async function toMerged(conversion: Conversion): Promise<Result> {
   const { base, output, plugins } = conversion;
   if (base === undefined) throw new UsageError(['--base is missing: the model that the adapter is merged into']);
-  const adapter = await readAnyAdapter(conversion);
+  const adapter = await readAdapterAs(conversion);
   const labels = labelsOf(adapter);
   const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
   return { ...(await writeMerged(model, adapter, output, plugins.kinds)), digest: adapter.digest };

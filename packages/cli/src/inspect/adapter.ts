@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { readAdapter } from '@peftjs/core';
 import { openWeights } from '@peftjs/core/files';
-import { shapesOf } from '../adapters.js';
 import type { Plugins } from '../plugins.js';
+import { shapesOf } from '../shapes.js';
 import { bytesOf, densitiesOf, dtypesOf, type Found, kindsOf, ranksOf } from './found.js';
 
 /** An adapter as PEFT saves it. */

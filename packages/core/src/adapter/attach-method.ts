@@ -13,7 +13,7 @@ import { type DropoutInput, entering } from './entering.js';
 import type { GraphSite, Method, ModuleSite, Params } from './method.js';
 import { tensorName } from './names.js';
 import { changeOutputs } from './outputs.js';
-import { lettersOf, type Start } from './start.js';
+import { lettersOf, type Start, type Tensors } from './start.js';
 import type { ModelGraph, Site } from './target.js';
 import { placeTokenRows, tokenRowsName } from './token-rows.js';
 import { ruleOfReplaced, type Trainable, trainablesOf } from './trainables.js';
@@ -41,13 +41,14 @@ export const methodScalar = (name: string): string => `method:${name}`;
  * Puts a planned method into a graph: trained and held tensors become inputs `${path}:${letter}`, frozen ones weights of
  * that name, parameters trained in full inputs of their own name. The graph is changed in place.
  * @param start shapes and names of the tensors, and the numbers of the frozen ones
+ * @param options.origin parameters trained in full as the run found them, where `start` is that of a later phase
  * @throws PeftError GRAPH_INVALID when the graph has none of the plan's targets
  */
 export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   model: M,
   plan: Plan<Schema>,
   start: Start,
-  options: { readonly training: boolean },
+  options: { readonly training: boolean; readonly origin?: Tensors },
 ): Attached<M> {
   type C = z.output<Schema>;
   const ops = createOps(model.graph);
@@ -91,11 +92,12 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
     trainables.push({ name: path, value, shape, rule: ruleOfReplaced(plan, path, shape) });
   }
   const full = trainables.filter(({ name }) => plan.replaced.includes(name));
+  const origin = options.origin ?? start.train;
   const penalty = options.training
     ? method.penalty?.(
         {
           sites: all.map(({ site }) => ({ ...site, parameters: weights.base(site.target) })),
-          replaced: full.map(({ name, value }) => ({ value, start: start.train.get(name)! })),
+          replaced: full.map(({ name, value }) => ({ value, start: origin.get(name)! })),
           parameters: plan.parameters,
           c: ownConfig(plan.config) as C,
         },

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { toF32 } from '../tensor/convert.js';
@@ -7,15 +8,20 @@ import type { Plan } from './bind.js';
 import type { Look } from './method.js';
 import { sharedPath } from './names.js';
 
-export interface BaseLookParts {
-  readonly plan: Plan;
+export interface BaseLookParts<Schema extends z.ZodType = z.ZodType> {
+  readonly plan: Plan<Schema>;
   readonly parameters: ReadonlyMap<string, TensorRef>;
   readonly seed: number;
   readonly start?: Adapter;
 }
 
 /** What a method's plan may look at where there are no data: the base's weights, and an adapter to go on from. */
-export function baseLook({ plan, parameters, seed, start }: BaseLookParts): Look<unknown> {
+export function baseLook<Schema extends z.ZodType>({
+  plan,
+  parameters,
+  seed,
+  start,
+}: BaseLookParts<Schema>): Look<z.output<Schema>> {
   const refuse = (what: string) =>
     new PeftError(
       'CONFIG_INVALID',

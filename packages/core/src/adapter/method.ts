@@ -173,7 +173,7 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   penalty?(
     all: {
       readonly sites: readonly (GraphSite<C> & { readonly parameters: Params<ShapedValue> })[];
-      /** Parameters trained in full beside the method: their value now and at the start of the phase. */
+      /** Parameters trained in full beside the method: their value now and at the start of the run. */
       readonly replaced: readonly { readonly value: ShapedValue; readonly start: Tensor }[];
       /** Numbers in the whole base. */
       readonly parameters: number;

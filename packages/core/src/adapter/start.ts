@@ -102,6 +102,7 @@ export async function resumeTensors(
   const fresh = await startTensors(plan, options);
   const train = new Map(fresh.train);
   const frozen = new Map(fresh.frozen);
+  const held = new Map(fresh.held);
   const problems = new Problems();
   const covered = new Set<string>();
   for (const { target, c } of plan.sites) {
@@ -113,7 +114,7 @@ export async function resumeTensors(
     const tensors = await method.fromDelta({ terms, target, c });
     for (const [letter, tensor] of Object.entries(tensors)) {
       const name = tensorName(target.path, letter);
-      const into = train.has(name) ? train : frozen;
+      const into = [train, held].find((tensors) => tensors.has(name)) ?? frozen;
       const own = into.get(name);
       if (own && sameExtents(own.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
       else
@@ -138,7 +139,7 @@ export async function resumeTensors(
       );
   }
   problems.throwIfAny('ADAPTER_MISMATCH', `The adapter does not fit this ${method.name} configuration`);
-  return { train, frozen, held: fresh.held };
+  return { train, frozen, held };
 }
 
 /** A module's terms by parameter name; one term a parameter. */
@@ -198,6 +199,11 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     const trained = tensors.train.get(path);
     replaced.set(path, trained ? tensorRef(cast(trained, base.dtype === 'f64' ? 'f64' : 'f32')) : base);
   }
+  // A bias trained beside a matrix that nothing is left of: files hold such a module in full.
+  const adapted = new Set([...params.keys()].map((path) => splitPath(path)[0]));
+  for (const { target } of plan.sites)
+    if (plan.config.bias !== 'all' && !adapted.has(target.path) && replaced.has(`${target.path}.bias`))
+      replaced.set(`${target.path}.weight`, facts.parameters.get(`${target.path}.weight`)!);
   const delta = { shape, params };
   return {
     delta,

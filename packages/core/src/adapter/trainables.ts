@@ -18,6 +18,8 @@ export interface Trainable {
   readonly rule: ParameterRule;
   /** The target it belongs to; undefined for shared tensors and parameters trained in full. */
   readonly path?: string;
+  /** The target's tensors by letter, for the optimizer. */
+  readonly beside?: Params<ShapedValue>;
   /** To be emitted into the graph that the tensor was attached to. */
   precondition?(g: ShapedValue, ops: Ops): ShapedValue;
   prox?(next: ShapedValue, rate: ShapedValue, ops: Ops): ShapedValue;
@@ -53,6 +55,7 @@ export function trainablesOf<Schema extends z.ZodType>(
       shape,
       rule: method.rule?.({ target: site.target, name: letter, shape }, site.c) ?? {},
       ...(path !== sharedPath && { path }),
+      beside: site.p,
       ...(method.precondition && {
         precondition: (g: ShapedValue, ops: Ops) => method.precondition!({ ...site, name: letter, g }, ops),
       }),

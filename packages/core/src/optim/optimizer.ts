@@ -25,6 +25,8 @@ export interface UpdateSite {
   readonly state: State<ShapedValue>;
   /** The numbers that `scalars` gave, as graph inputs of shape []. */
   readonly scalars: Readonly<Record<string, ShapedValue>>;
+  /** All tensors of the parameter's target by letter, where a method brings an optimizer of its own that needs them. */
+  readonly beside?: Readonly<Record<string, ShapedValue>>;
 }
 
 export interface Updated {

@@ -68,7 +68,7 @@ export interface RunTensors {
   readonly frozen: Tensors;
   /** What the method keeps from phase to phase. */
   readonly kept: Tensors;
-  /** Trained ones of the best evaluation, when the run keeps them. */
+  /** Trained and held ones of the best evaluation, when the run keeps them. */
   readonly best: Tensors;
 }
 

@@ -2,6 +2,7 @@ import { attachDelta } from '../adapter/attach-delta.js';
 import type { Backend, Feeds } from '../backend/backend.js';
 import { compileGraph } from '../backend/compile.js';
 import type { Adapter } from '../delta/delta.js';
+import type { Kinds } from '../delta/registry.js';
 import { PeftError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { loadData, type Rows } from './data.js';
@@ -57,6 +58,8 @@ export async function createEvaluator<E extends Example>(
 export interface EvaluateOptions {
   /** Measures the base alone when there is none. */
   readonly adapter?: Adapter;
+  /** Kinds of its updates, where they are not all built in. */
+  readonly kinds?: Kinds;
   readonly data: Rows;
   readonly backend: Backend;
   readonly batchSize?: number;
@@ -72,10 +75,11 @@ export async function evaluate<E extends Example>(
   model: TaskModel<E>,
   options: EvaluateOptions,
 ): Promise<Record<string, number>> {
-  const { adapter, data, backend, batchSize = 32, signal } = options;
+  const { adapter, kinds, data, backend, batchSize = 32, signal } = options;
   const { examples } = await loadData(data, model.task, 'evaluation data');
   const base = model.graph('evaluate');
-  const { graph } = adapter ? await attachDelta(base, adapter, { parameters: model.parameters }) : base;
+  const attaching = { parameters: model.parameters, ...(kinds && { kinds }) };
+  const { graph } = adapter ? await attachDelta(base, adapter, attaching) : base;
   const common = { task: model.task, examples, backend, batchSize, ...(signal && { signal }) };
   const evaluator = await createEvaluator(graph, common);
   try {

@@ -24,6 +24,7 @@ export * from './model.js';
 export type { TrainOptions } from './options.js';
 export { createOrder, epochOrder, type Order, type OrderOptions } from './order.js';
 export { createSchedule, type Schedule, ScheduleConfig, type Warmup, warmupSteps } from './schedules.js';
+export { type StackOptions, stack } from './stack.js';
 export {
   fusedGraph,
   gradientGraph,

@@ -2,7 +2,7 @@ import { type Attached, attachMethod } from '../adapter/attach-method.js';
 import type { Plan } from '../adapter/bind.js';
 import type { GraphSite } from '../adapter/method.js';
 import { tensorName } from '../adapter/names.js';
-import type { Start } from '../adapter/start.js';
+import type { Start, Tensors } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
 import { groupsOf } from './groups.js';
 import type { Example, TaskModel } from './model.js';
@@ -20,14 +20,18 @@ export interface Laid {
   readonly streams?: Streams;
 }
 
-/** The training graph with the method in it, as it begins at `start`. */
+/**
+ * The training graph with the method in it, as it begins at `start`.
+ * @param origin trained tensors at the start of the run
+ */
 export function layPhase<E extends Example>(
   model: TaskModel<E>,
   plan: Plan,
   start: Start,
   o: ResolvedTrainOptions,
+  origin: Tensors = start.train,
 ): Laid {
-  const { attached, training } = attach(model, plan, start);
+  const { attached, training } = attach(model, plan, start, origin);
   const { groups, of } = groupsOf(
     attached.trainables.map(({ rule }) => rule),
     o,
@@ -42,13 +46,13 @@ export function layPhase<E extends Example>(
     ...(active && { selective: true }),
     ...(stream && { stream }),
     ...(forward && { forward: { plan, start, seed: o.seed } }),
-    ...(observe && { observing: observing(attach(model, plan, start), plan) }),
+    ...(observe && { observing: observing(attach(model, plan, start, origin), plan) }),
   });
   return { start, attached, steps, ...(stream && { streams: stream }) };
 }
 
-function attach<E extends Example>(model: TaskModel<E>, plan: Plan, start: Start) {
-  const attached = attachMethod(model.graph('train'), plan, start, { training: true });
+function attach<E extends Example>(model: TaskModel<E>, plan: Plan, start: Start, origin: Tensors) {
+  const attached = attachMethod(model.graph('train'), plan, start, { training: true, origin });
   const { graph, loss } = attached.model;
   if (!loss) throw new PeftError('INTERNAL', `The training graph of "${model.name}" has no loss.`);
   const { trainables, wrt, penalty } = attached;

@@ -62,6 +62,8 @@ export interface TaskModel<E extends Example = Example> {
   /** Every parameter by path, new heads included. */
   readonly parameters: ReadonlyMap<string, TensorRef>;
   readonly task: Task<E>;
+  /** Digests of the frozen adapters in it; see `stack`. */
+  readonly stacked?: readonly string[];
   /**
    * `train`: outputs `loss` [] and `logits`; `evaluate`: what the task's metrics read, with labels; `predict`: the
    * task's outputs, without labels.

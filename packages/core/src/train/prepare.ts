@@ -110,7 +110,7 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
     total,
     identity: {
       // Through JSON, so that it equals what a checkpoint gives back.
-      options: JSON.parse(JSON.stringify(numericOptions(o))),
+      options: JSON.parse(JSON.stringify({ ...numericOptions(o), stacked: model.stacked })),
       task: task.name,
       data: data.digest,
       base: await model.digest(),

@@ -54,7 +54,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   let { progress } = from;
   let { held, kept, best } = from.tensors;
   let saved: Progress | undefined = progress; // nothing new to write yet
-  let laid = layPhase(model, plan, from.tensors, o);
+  let laid = layPhase(model, plan, from.tensors, o, prepared.start.train);
   let stepper: Stepper | undefined;
   let evaluator: Evaluator | undefined;
   let probe: Probe | undefined;
@@ -186,7 +186,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     const metrics = prepared.evalExamples && (due(o.evalEvery) || phaseOver()) ? await measure(signal) : undefined;
     if (metrics) {
       const judged = judge(metrics, task, progress, o.earlyStopping?.patience);
-      if (judged.improved && o.keepBest) best = await stepper!.read(trained());
+      if (judged.improved && o.keepBest) best = new Map([...held, ...(await stepper!.read(trained()))]);
       progress = judged.progress;
     }
     progress = { ...progress, settled: true, ...(endsEpoch() && { epochLoss: { sum: 0, updates: 0 } }) };
@@ -202,7 +202,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
       const next = await nextStart(prepared, model, { phase, start: laid.start, train: end, held, kept, seed: o.seed });
       await release();
       ({ held, kept } = next);
-      laid = layPhase(model, plan, next, o);
+      laid = layPhase(model, plan, next, o, prepared.start.train);
       await open({ train: new Map(), state: new Map() }, signal);
     }
     best = new Map();

@@ -75,7 +75,7 @@ export function appendUpdate(gradients: readonly Gradient[], options: UpdateOpti
   const carry: Record<string, string> = {};
   const state = new Map<string, Tensor>();
   gradients.forEach(({ trainable, group }, i) => {
-    const { name, value, shape, path } = trainable;
+    const { name, value, shape, path, beside } = trainable;
     const { optimizer } = groups[group]!;
     const start = Object.entries(optimizer.init(shape));
     const inputs = Object.fromEntries(
@@ -89,7 +89,8 @@ export function appendUpdate(gradients: readonly Gradient[], options: UpdateOpti
       carry[ops.output(kept, nextName(of)).name] = of;
     };
     const g = trainable.precondition?.(clipped[i]!, ops) ?? clipped[i]!;
-    const next = optimizer.update({ p: value, g, state: inputs, scalars: scalars[group]! }, ops);
+    const site = { p: value, g, state: inputs, scalars: scalars[group]!, ...(beside && { beside }) };
+    const next = optimizer.update(site, ops);
     declare(name, value, trainable.prox?.(next.p, input(rateName(group), 'f32'), ops) ?? next.p);
     for (const [letter] of start) declare(stateName(name, letter), inputs[letter]!, next.state[letter]!);
   });

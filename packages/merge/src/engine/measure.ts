@@ -1,6 +1,6 @@
 import type { Reducer, Selection } from '../define.js';
 import { isSumming, reduceChunk } from '../reduce.js';
-import { advance, countInto, magnitudeBits, type SelectState, startSelection } from '../select.js';
+import { advance, countInto, floatBits, rangeOf, type SelectState, startSelection } from '../select.js';
 import type { Chunks } from './chunks.js';
 
 export type Reducers = Readonly<Record<string, Reducer>>;
@@ -11,6 +11,13 @@ export type Asked = Readonly<Record<string, 'sum' | SelectState>>;
 /** What one tensor contributes. */
 export type Answers = Record<string, number | Float64Array>;
 
+/** The elements of a tensor that a pass must see. */
+function neededBy(asked: Asked, origin: number): readonly [from: number, to: number] {
+  const ranges = Object.values(asked).map((state) => (state === 'sum' ? everything : rangeOf(state)));
+  return [Math.min(...ranges.map(([from]) => from)) - origin, Math.max(...ranges.map(([, to]) => to)) - origin];
+}
+const everything = [0, Number.POSITIVE_INFINITY] as const;
+
 /**
  * One pass over a tensor.
  * @param origin index of the tensor's first element in the scope
@@ -19,15 +26,18 @@ export async function measure(chunks: Chunks, reducers: Reducers, asked: Asked, 
   const answers: Answers = {};
   for (const [name, state] of Object.entries(asked))
     answers[name] = state === 'sum' ? 0 : new Float64Array(state.pass === 'done' ? 0 : state.bins);
-  await chunks.each((chunk) => {
-    for (const [name, state] of Object.entries(asked)) {
-      const reducer = reducers[name]!;
-      if (state === 'sum' && isSumming(reducer))
-        answers[name] = (answers[name] as number) + reduceChunk(reducer, chunk);
-      else if (state !== 'sum' && !isSumming(reducer))
-        countInto(state, magnitudeBits(reducer.of(chunk)), origin + chunk.offset, answers[name] as Float64Array);
-    }
-  });
+  await chunks.each(
+    (chunk) => {
+      for (const [name, state] of Object.entries(asked)) {
+        const reducer = reducers[name]!;
+        if (state === 'sum' && isSumming(reducer))
+          answers[name] = (answers[name] as number) + reduceChunk(reducer, chunk);
+        else if (state !== 'sum' && !isSumming(reducer))
+          countInto(state, floatBits(reducer.of(chunk)), origin + chunk.offset, answers[name] as Float64Array);
+      }
+    },
+    neededBy(asked, origin),
+  );
   return answers;
 }
 

@@ -62,11 +62,11 @@ type Content = { readonly parameters: Parameters; readonly directory?: string } 
 const asAdapter = (delta: Delta): Adapter => ({ delta, replaced: new Map(), digest: '' });
 
 async function contentAt(path: string, base: Parameters | undefined, context: OpenContext): Promise<Content> {
-  const { files, layouts, warn, signal } = context;
+  const { files, kinds, layouts, warn, signal } = context;
   const kind = await files?.kind(path);
   if (kind === 'directory' && (await files!.kind(files!.join(path, 'adapter_config.json'))) === 'file') {
     const facts = base ? { base: { parameters: base } } : {};
-    return { update: await readAdapter(path, { layouts, warn, signal, ...facts }) };
+    return { update: await readAdapter(path, { kinds, layouts, warn, signal, ...facts }) };
   }
   const { tensors, metadata, warnings } = await openWeights(path, { signal });
   for (const warning of warnings) warn(`${path}: ${warning}`);

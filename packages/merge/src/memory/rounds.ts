@@ -1,6 +1,6 @@
 import type { Chunk, Reducer, Selection, TensorContext } from '../define.js';
 import { isSumming, reduceChunk } from '../reduce.js';
-import { advance, countInto, magnitudeBits, startSelection, within } from '../select.js';
+import { advance, countInto, floatBits, startSelection, within } from '../select.js';
 
 /** The inputs of one run over one tensor: what is the same for its chunks, and the chunks. */
 export interface Work<Settings> {
@@ -19,7 +19,7 @@ function select<S>(group: readonly Work<S>[], reducers: readonly Extract<Reducer
     const histogram = new Float64Array(state.bins);
     group.forEach(({ chunks, start }, i) => {
       for (const chunk of chunks)
-        countInto(state, magnitudeBits(reducers[i]!.of(chunk)), start - origin + chunk.offset, histogram);
+        countInto(state, floatBits(reducers[i]!.of(chunk)), start - origin + chunk.offset, histogram);
     });
     state = advance(state, histogram, count);
   }

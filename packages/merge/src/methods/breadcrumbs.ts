@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { defineMerge } from '../define.js';
+import { dropSelected, keepSelected } from '../select.js';
 import { taskVectorFamily } from '../vectors/family.js';
 import { consensus, density, lambda, normalize } from './options.js';
 
@@ -48,9 +49,9 @@ export const breadcrumbs = /* @__PURE__ */ defineMerge({
         upper: { k: (n) => n - dropped(n, rho, gamma).bottom },
       };
     },
-    sparsify(tau, { among }) {
-      const [isTop, isUpper] = [among('top'), among('upper')];
-      for (let j = 0; j < tau.length; j++) if (isTop(j) || !isUpper(j)) tau[j] = 0;
+    sparsify(tau, { chunk: { offset }, selection }) {
+      keepSelected(tau, selection('upper'), offset);
+      dropSelected(tau, selection('top'), offset);
     },
     keepNorm: c.rescale,
     rule: {

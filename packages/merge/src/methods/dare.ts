@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defineMerge } from '../define.js';
-import { uniformDraws } from '../draws.js';
-import { magnitudeBits } from '../select.js';
+import { keepAtRandom } from '../draws.js';
+import { keepSelected } from '../select.js';
 import type { Rule } from '../vectors/consensus.js';
 import { taskVectorFamily, type Wanted } from '../vectors/family.js';
 import { consensus, density, lambda, normalize } from './options.js';
@@ -55,18 +55,14 @@ export const dare = /* @__PURE__ */ defineMerge({
       // Dropped are the int(n (1 - ρ)) smallest: the one above them is the border.
       return { kept: { k: (count) => count - Math.floor(count * (1 - each[i]!.density)) + 1 } };
     },
-    sparsify(tau, { context, chunk, i }) {
+    sparsify(tau, { context, chunk, i, selection }) {
       const rho = each[i]!.density;
+      const { offset } = chunk;
+      if (c.strategy === 'random') keepAtRandom(tau, rho, rng, ids[i]!, offset);
+      // Everything equal to the border is dropped with it.
+      else if (Math.floor(context.count * (1 - rho)) > 0) keepSelected(tau, { ...selection('kept'), last: -1 }, offset);
       const factor = c.rescale && c.variant !== 'mergekit' ? 1 / rho : 1;
-      if (c.strategy === 'random') {
-        const draws = uniformDraws(rng, ids[i]!, chunk.offset, tau.length);
-        for (let j = 0; j < tau.length; j++) tau[j] = draws[j]! < rho ? tau[j]! * factor : 0;
-        return;
-      }
-      const { bits } = context.stats.selections[`kept.${i}`]!;
-      const magnitude = magnitudeBits(tau);
-      const dropsNone = Math.floor(context.count * (1 - rho)) === 0;
-      for (let j = 0; j < tau.length; j++) tau[j] = dropsNone || magnitude[j]! > bits ? tau[j]! * factor : 0;
+      if (factor !== 1) for (let j = 0; j < tau.length; j++) tau[j] = tau[j]! * factor;
     },
     keepNorm: c.rescale && c.variant === 'mergekit',
     rule: rule(c),

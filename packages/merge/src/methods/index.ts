@@ -14,6 +14,7 @@ export { opcm } from './opcm.js';
 export { passthrough } from './passthrough.js';
 export { ram } from './ram.js';
 export { reAdapt } from './re-adapt.js';
+export { robustSignatures } from './robust-signatures.js';
 export { sce } from './sce.js';
 export { slerp } from './slerp.js';
 export { taskArithmetic } from './task-arithmetic.js';

@@ -13,19 +13,29 @@ export const ModelStockConfig = z.strictObject({
   clamp: z.boolean().default(true).meta({
     description: 'Keep the ratio within 0..1; mergekit does not, and overshoots past the base where updates oppose.',
   }),
+  normsAtLeast: z.number().nonnegative().default(0).meta({
+    description: 'Take smaller products of two norms for this one; mergekit has 1e-6, which shrinks small updates.',
+  }),
   pool: z.enum(['cosines', 'angles']).default('cosines').meta({
     description: 'With three models and more: average the pairwise cosines (mergekit) or angles (fusion_bench).',
   }),
 });
 type Settings = z.output<typeof ModelStockConfig>;
 
-/** The pairwise angles of n task vectors as one cosine. A task vector of 0 counts as parallel. */
-function pooledCosine(gram: Gram, n: number, { pool }: Settings): number {
+/** The cosine of two task vectors. One of 0 counts as parallel, and as orthogonal where norms have a floor. */
+function cosineOf(gram: Gram, i: number, j: number, { normsAtLeast: least }: Settings): number {
+  const norms = Math.sqrt(gram(i, i)) * Math.sqrt(gram(j, j));
+  return norms < least ? gram(i, j) / least : (cosine(gram, i, j) ?? 1);
+}
+
+/** The pairwise angles of n task vectors as one cosine. */
+function pooledCosine(gram: Gram, n: number, c: Settings): number {
+  const { pool } = c;
   let sum = 0;
   let pairs = 0;
   for (let i = 0; i < n; i++)
     for (let j = i + 1; j < n; j++) {
-      const cos = cosine(gram, i, j) ?? 1;
+      const cos = cosineOf(gram, i, j, c);
       sum += pool === 'angles' ? Math.acos(cos) : cos;
       pairs++;
     }
@@ -48,7 +58,8 @@ function meanOf(taus: readonly Float64Array[]): Float64Array {
 
 /**
  * The point between base and mean that is nearest to the centre of the fine-tuned models, told from the angles between
- * their updates. NOTE: mergekit takes norm products below 1e-6 for 1e-6, which shrinks small updates; here they are exact.
+ * their updates. NOTE: mergekit does not clamp the ratio and takes norm products below 1e-6 for 1e-6; its recipes do so here
+ * (`clamp`, `normsAtLeast`), a method by name is exact.
  */
 export const modelStock = /* @__PURE__ */ defineMerge({
   spec: 'v1',

@@ -1,7 +1,7 @@
 import { PeftError } from '@peftjs/core';
 import { z } from 'zod';
 import { defineMerge } from '../define.js';
-import { magnitudeBits } from '../select.js';
+import { keepSelected } from '../select.js';
 import type { Rule } from '../vectors/consensus.js';
 import { taskVectorFamily } from '../vectors/family.js';
 import { density, lambda, normalize, noWeights } from './options.js';
@@ -92,13 +92,11 @@ export const ties = /* @__PURE__ */ defineMerge({
       };
       return { kept: { k, scope } };
     },
-    sparsify(tau, { context, i, among }) {
-      const isKept = among('kept');
-      const { bits } = context.stats.selections[`kept.${i}`]!;
+    sparsify(tau, { chunk, selection }) {
+      const kept = selection('kept');
       // The authors' code and MergeLM's compare with a threshold, so everything equal to it stays.
       const keepsEqual = c.variant === 'ties-merging' || c.variant === 'mergelm';
-      const magnitude = keepsEqual ? magnitudeBits(tau) : undefined;
-      for (let j = 0; j < tau.length; j++) if (magnitude ? magnitude[j]! < bits : !isKept(j)) tau[j] = 0;
+      keepSelected(tau, keepsEqual ? { ...kept, last: Number.POSITIVE_INFINITY } : kept, chunk.offset);
     },
     keepNorm: c.rescale,
     rule: rule(c),

@@ -1,6 +1,6 @@
 import { Problems } from '@peftjs/core';
 import type { Arrangement, Group, GroupSource } from '../engine/arrangement.js';
-import { depth, type Layers, layerOf, layersIn } from './layers.js';
+import { depth, isBeforeLayers, type Layers, layerOf, layersIn } from './layers.js';
 import type { ModelPath, Recipe, RecipeSlice } from './recipe.js';
 
 const same = (a: ModelPath, b: ModelPath | undefined): boolean => a.path === b?.path && a.adapter === b.adapter;
@@ -64,9 +64,6 @@ interface Placed {
   readonly sources: readonly (GroupSource & { readonly layers: readonly [number, number] })[];
 }
 
-/** Tensors outside the layers that come before them; the others come from the last slice, as in mergekit. */
-const before = /(^|[._])(embed\w*|wte|wpe)([._]|$)/;
-
 /** Slices one on the other: layer numbers of the result run on from slice to slice. */
 function stacked(
   recipe: Recipe,
@@ -90,7 +87,7 @@ function stacked(
     const rows = [...names(origin.model)].flatMap((name) => {
       const found = layerOf(name, layers!);
       if (!found) {
-        const home = before.test(name) ? 0 : slices.length - 1;
+        const home = isBeforeLayers(name) ? 0 : slices.length - 1; // as in mergekit
         return home === s ? [{ name, t: 0, base: name, tensors: sources.map(() => name) }] : [];
       }
       const i = found.layer - from;

@@ -34,3 +34,12 @@ export function layerOf(
  */
 export const depth = (layer: number | undefined, count: number): number =>
   layer === undefined ? 0 : count === 1 ? 1 : layer / (count - 1);
+
+/** Whether a tensor outside the layers comes before them, by the names that embeddings have. */
+export const isBeforeLayers = (name: string): boolean => /(^|[._])(embed\w*|wte|wpe|patch_embed\w*)([._]|$)/.test(name);
+
+/** The number in a tensor's own name: that of its layer. */
+export const numberIn = (name: string): number | undefined => {
+  const [, , number] = numbered.exec(name) ?? [];
+  return number === undefined ? undefined : Number(number);
+};

@@ -8,7 +8,7 @@ import type { MergeOptions, MergeResult } from '../engine/options.js';
 import { runMerge } from '../engine/run-merge.js';
 import { nameOf, type Source } from '../engine/sources.js';
 import { arrangementOf, modelsOf } from './arrange.js';
-import { methodNamed } from './dialect.js';
+import { recipeMethodNamed } from './dialect.js';
 import type { ModelPath, Recipe } from './recipe.js';
 
 /** Methods by name, as `builtinMerges`. */
@@ -23,7 +23,7 @@ export interface RecipeOptions extends Omit<MergeOptions, 'base' | 'as' | 'rank'
 
 /** @throws PeftError CONFIG_UNSUPPORTED naming the methods that are known */
 function findMerge(recipe: Recipe, merges: Merges): BoundMerge {
-  const { name, config } = methodNamed(recipe.method);
+  const { name, config } = recipeMethodNamed(recipe.method);
   const found = merges.get(name);
   // Options are checked tensor by tensor: only the recipe's parameters complete them.
   if (found) return { merge: found.merge as BoundMerge['merge'], config };

@@ -19,26 +19,27 @@ export interface Rule {
 /** Below this the sum of weights counts as 0 and is not divided by. */
 const noWeight = 1e-8;
 
-/** The sign of the vote over models for element j, 0 when undecided. */
-function vote(
-  sparse: readonly Float64Array[],
-  weights: readonly number[],
-  j: number,
-  elect: NonNullable<Rule['elect']>,
-): number {
-  let sum = 0;
-  for (let i = 0; i < sparse.length; i++) {
-    const x = elect.weighted ? weights[i]! * sparse[i]![j]! : sparse[i]![j]!;
-    sum += elect.by === 'total' ? x : Math.sign(x);
-  }
-  return Math.sign(sum);
+/** The votes of a chunk: the sign of a sum is the one that its element takes. */
+export function votes(sparse: readonly Float64Array[], weights: readonly number[], { elect }: Rule): Float64Array {
+  const sums = new Float64Array(sparse[0]!.length);
+  sparse.forEach((tau, i) => {
+    const w = elect!.weighted ? weights[i]! : 1;
+    if (elect!.by === 'total') for (let j = 0; j < sums.length; j++) sums[j] = sums[j]! + w * tau[j]!;
+    else for (let j = 0; j < sums.length; j++) sums[j] = sums[j]! + Math.sign(w * tau[j]!);
+  });
+  return sums;
 }
 
-/** The votes of a chunk; their sum over the model is the majority of step 2's ties. */
-export const votes = (sparse: readonly Float64Array[], weights: readonly number[], rule: Rule): Float64Array =>
-  Float64Array.from({ length: sparse[0]!.length }, (_, j) => vote(sparse, weights, j, rule.elect!));
+/** Signs of votes, -1 or 1, in place. @param undecided what a sum of 0 becomes */
+export function electedSigns(sums: Float64Array, undecided: number): Float64Array {
+  for (let j = 0; j < sums.length; j++) sums[j] = Math.sign(sums[j]!) || undecided;
+  return sums;
+}
 
-/** @param majority sign of the sum of all votes, for rules that ask it. */
+/**
+ * The task vectors as one.
+ * @param majority sign of the sum of all votes, for rules that ask it
+ */
 export function consensus(
   sparse: readonly Float64Array[],
   weights: readonly number[],
@@ -46,28 +47,64 @@ export function consensus(
   majority = 0,
 ): Float64Array {
   const { elect } = rule;
+  if (!elect) return rule.largest ? largestOf(sparse, weights) : plainSum(sparse, weights, rule);
+  const undecided = elect.zero === 'plus' ? 1 : majority || (elect.zero === 'majority-or-minus' ? -1 : 0);
+  const signs = electedSigns(votes(sparse, weights, rule), undecided);
+  return rule.largest ? largestOf(sparse, weights, signs) : agreeing(sparse, weights, signs, rule);
+}
+
+/** w τ̂ of the model where its magnitude is largest, among those that have the elected sign. */
+function largestOf(sparse: readonly Float64Array[], weights: readonly number[], signs?: Float64Array): Float64Array {
   const out = new Float64Array(sparse[0]!.length);
-  const undecided = elect?.zero === 'plus' ? 1 : majority || (elect?.zero === 'majority-or-minus' ? -1 : 0);
-  for (let j = 0; j < out.length; j++) {
-    const sign = elect ? vote(sparse, weights, j, elect) || undecided : 0;
-    let sum = 0;
-    let weight = 0;
-    let count = 0;
-    let largest = 0;
-    for (let i = 0; i < sparse.length; i++) {
-      const x = sparse[i]![j]!;
-      const w = weights[i]!;
-      if (elect && Math.sign(elect.weighted ? w * x : x) !== sign) continue;
-      if (elect && sign === 0) continue;
-      sum += w * x;
-      weight += w;
-      if (x !== 0) count++;
-      if (Math.abs(w * x) > Math.abs(largest)) largest = w * x;
+  for (const [i, tau] of sparse.entries())
+    for (let j = 0; j < out.length; j++) {
+      if (signs && !(tau[j]! * signs[j]! > 0)) continue;
+      const x = weights[i]! * tau[j]!;
+      if (Math.abs(x) > Math.abs(out[j]!)) out[j] = x;
     }
-    if (rule.largest) out[j] = largest;
-    else if (rule.divide === 'weights') out[j] = sum / (Math.abs(weight) < noWeight ? 1 : weight);
-    else if (rule.divide === 'count') out[j] = sum / Math.max(count, 1);
-    else out[j] = sum;
-  }
   return out;
+}
+
+/** Σ w τ̂ over the models that have the elected sign, divided by their weights or their number. */
+function agreeing(
+  sparse: readonly Float64Array[],
+  weights: readonly number[],
+  signs: Float64Array,
+  { elect, divide }: Rule,
+): Float64Array {
+  const out = new Float64Array(signs.length);
+  const shares = new Float64Array(signs.length);
+  for (const [i, tau] of sparse.entries()) {
+    const w = weights[i]!;
+    const turned = elect!.weighted ? Math.sign(w) : 1;
+    const share = divide === 'count' ? 1 : w;
+    for (let j = 0; j < out.length; j++) {
+      const x = tau[j]!;
+      if (!(turned * x * signs[j]! > 0)) continue;
+      out[j] = out[j]! + w * x;
+      shares[j] = shares[j]! + share;
+    }
+  }
+  return divide === 'none' ? out : divided(out, shares);
+}
+
+/** Σ w τ̂ over all models, divided by their weights, or by the number of those that are not 0 there. */
+function plainSum(sparse: readonly Float64Array[], weights: readonly number[], { divide }: Rule): Float64Array {
+  const out = new Float64Array(sparse[0]!.length);
+  for (const [i, tau] of sparse.entries()) {
+    const w = weights[i]!;
+    for (let j = 0; j < out.length; j++) out[j] = out[j]! + w * tau[j]!;
+  }
+  if (divide === 'none') return out;
+  const total = divide === 'weights' ? weights.reduce((sum, w) => sum + w, 0) : 0;
+  const shares = new Float64Array(out.length).fill(total);
+  if (divide === 'count')
+    for (const tau of sparse) for (let j = 0; j < out.length; j++) if (tau[j] !== 0) shares[j] = shares[j]! + 1;
+  return divided(out, shares);
+}
+
+/** Sums over what they are divided by, in place; no weight at all divides nothing. */
+function divided(sums: Float64Array, shares: Float64Array): Float64Array {
+  for (let j = 0; j < sums.length; j++) if (Math.abs(shares[j]!) >= noWeight) sums[j] = sums[j]! / shares[j]!;
+  return sums;
 }

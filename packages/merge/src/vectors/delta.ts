@@ -4,9 +4,20 @@ import type { Chunk, Source } from '../define.js';
 export function taskVector({ base, models }: Chunk, i: number): Float64Array {
   const model = models[i]!;
   const out = new Float64Array(model.length);
-  for (let j = 0; j < out.length; j++) out[j] = model[j]! - (base ? base[j]! : 0);
+  if (!base) out.set(model);
+  else for (let j = 0; j < out.length; j++) out[j] = model[j]! - base[j]!;
   return out;
 }
+
+/** The task vector of model i rounded to float32: all that a selection looks at. */
+export const roundedTaskVectorOf =
+  (i: number): Source =>
+  ({ base, models }) => {
+    const model = models[i]!;
+    const out = new Float32Array(model.length);
+    for (let j = 0; j < out.length; j++) out[j] = model[j]! - (base ? base[j]! : 0);
+    return out;
+  };
 
 /** The task vector of model i as a source of reducers. */
 export const taskVectorOf =

@@ -1,7 +1,6 @@
 import type { Chunk, CombineContext, Reducer, Scope, Selection, TensorContext } from '../define.js';
-import { isIn, magnitudeBits } from '../select.js';
-import { consensus, type Rule, votes } from './consensus.js';
-import { addToBase, taskVector, taskVectorOf } from './delta.js';
+import { consensus, electedSigns, type Rule, votes } from './consensus.js';
+import { addToBase, roundedTaskVectorOf, taskVector } from './delta.js';
 
 /** A set of largest |τ| that a model's sparsifier asks for. */
 export interface Wanted {
@@ -15,8 +14,8 @@ export interface Thinning<S> {
   readonly chunk: Chunk;
   /** Which model. */
   readonly i: number;
-  /** Whether element j of the chunk is in the set asked for under this name. */
-  readonly among: (name: string) => (j: number) => boolean;
+  /** The set asked for under this name. */
+  readonly selection: (name: string) => Selection;
 }
 
 /** How one method of the family θ₀ + λ·consensus(w, sparsify(τ)) goes about a tensor. */
@@ -33,19 +32,15 @@ export interface Plan<S> {
 
 type PlanOf<S> = (context: TensorContext<S>) => Plan<S>;
 
-const absolute = (values: Float64Array): Float64Array => values.map(Math.abs);
+/** Magnitudes, in place. */
+function absolute(values: Float64Array): Float64Array {
+  for (let j = 0; j < values.length; j++) values[j] = Math.abs(values[j]!);
+  return values;
+}
 
 function sparse<S>(plan: Plan<S>, context: TensorContext<S>, chunk: Chunk, i: number): Float64Array {
   const tau = taskVector(chunk, i);
-  if (!plan.sparsify) return tau;
-  let bits: Uint32Array | undefined;
-  const among = (name: string) => {
-    const selection: Selection = context.stats.selections[`${name}.${i}`]!;
-    bits ??= magnitudeBits(tau);
-    const known = bits;
-    return (j: number) => isIn(selection, known[j]!, chunk.offset + j);
-  };
-  plan.sparsify(tau, { context, chunk, i, among });
+  plan.sparsify?.(tau, { context, chunk, i, selection: (name) => context.stats.selections[`${name}.${i}`]! });
   return tau;
 }
 
@@ -56,7 +51,8 @@ function thinned<S>(plan: Plan<S>, context: TensorContext<S>, chunk: Chunk, i: n
   const { numbers } = context.stats;
   const after = numbers[`after.${i}`]!;
   const factor = after > 0 ? numbers[`before.${i}`]! / after : 1;
-  return factor === 1 ? tau : tau.map((x) => x * factor);
+  if (factor !== 1) for (let j = 0; j < tau.length; j++) tau[j] = tau[j]! * factor;
+  return tau;
 }
 
 const perModel = <S>(
@@ -76,7 +72,7 @@ export function taskVectorFamily<S>(planOf: PlanOf<S>): {
       Object.fromEntries(
         Object.entries(wanted(i)).map(([name, { k, scope = 'tensor' }]) => [
           `${name}.${i}`,
-          { kind: 'largest', of: taskVectorOf(i), k, scope },
+          { kind: 'largest', of: roundedTaskVectorOf(i), k, scope },
         ]),
       ),
     );
@@ -94,7 +90,7 @@ export function taskVectorFamily<S>(planOf: PlanOf<S>): {
   const majority = (context: TensorContext<S>): Record<string, Reducer> => {
     const plan = planOf(context);
     if (!plan.rule.elect || plan.rule.elect.zero === 'plus') return {};
-    const of = (chunk: Chunk) => votes(all(plan, context, chunk), context.weights, plan.rule);
+    const of = (chunk: Chunk) => electedSigns(votes(all(plan, context, chunk), context.weights, plan.rule), 0);
     return { votes: { kind: 'sum', of, scope: 'model' } };
   };
   return {

@@ -56,7 +56,7 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
       const base = { parameters: model.parameters, targets: model.targets };
       const warnings: string[] = [];
       await writeAdapter(first, adapter, { layout: method.layout, layouts, kinds });
-      const read = await readAdapter(first, { layouts, base, warn: (message) => warnings.push(message) });
+      const read = await readAdapter(first, { layouts, kinds, base, warn: (message) => warnings.push(message) });
       assert(warnings.length === 0, `reading its own file warns: ${warnings}`);
       assert(read.digest === adapter.digest, `digest ${read.digest} after reading, ${adapter.digest} before`);
       assert(read.method?.name === method.name, `the method is "${read.method?.name}" after reading`);
@@ -86,11 +86,13 @@ export const fileLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>>
     const again = await startTensors(plan, { seed: 0, parameters });
     sameTensors('the same seed', again.train, start.train);
     sameTensors('the same seed, frozen', again.frozen, start.frozen);
+    sameTensors('the same seed, held', again.held, start.held);
 
     // Shared tensors see all targets at once, and so does a plan that gives some.
     if (plan.method.shared || plan.sites.some(({ given = {} }) => Object.keys(given).length > 0)) return;
     const other = await startTensors(plan, { seed: 1, parameters });
-    const all = ({ train, frozen }: typeof start) => [...train, ...frozen].filter(([name]) => name.includes(':'));
+    const all = ({ train, frozen, held }: typeof start) =>
+      [...train, ...frozen, ...held].filter(([name]) => name.includes(':'));
     const others = new Map(all(other));
     const changed = all(start).some(([name, t]) => !compare(others.get(name)!, t, { absolute: 0 }).close);
     assert(changed || options.seedless, 'another seed gives the same start');

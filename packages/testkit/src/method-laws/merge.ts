@@ -122,9 +122,10 @@ export const mergeLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>
     await agrees(scene, sum(one, one), [one, one]);
     const other = scene.options.other ?? (await denseAdapter(scene));
     await agrees(scene, sum(one, other), [one, other]);
-    const half = scale(one, 0.5);
+    const kinds = kindsOf(scene);
+    const half = scale(one, 0.5, kinds);
     await agrees(scene, sum(half, half, other), [one, other]);
-    const nothing = await merged(scene, [sum(one, negate(one))]);
+    const nothing = await merged(scene, [sum(one, negate(one, kinds))]);
     expectClose('an adapter and its negative', nothing, await logitsOf(scene, scene.model.graph('predict')), {
       relToMax: 5e-6,
     });

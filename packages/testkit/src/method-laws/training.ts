@@ -49,6 +49,7 @@ export const trainingLaws: Readonly<Record<string, (scene: Scene) => Promise<voi
     for await (const event of train(scene.model, await trainOptions(scene, { steps: 1 }))) {
       if (event.type !== 'start') continue;
       assert(event.trainable === scene.plan.size, `${event.trainable} trainables, the plan says ${scene.plan.size}`);
+      return;
     }
   },
 

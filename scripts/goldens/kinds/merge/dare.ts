@@ -1,5 +1,5 @@
 import { dare, mergeTensors } from '@peftjs/merge';
-import { drawsOf, drawsOfMasks, type MergeCase, mergeKind } from '../../merging.js';
+import { type MergeCase, masksAsBytes, mergeKind } from '../../merging.js';
 
 function parametersOf({ record, p }: MergeCase) {
   const magnitude = p.mask_rate !== undefined;
@@ -20,6 +20,6 @@ export const run = mergeKind(async (merge) => {
   const [masks] = await extra('keep_masks');
   const average = p.merge === 'average of the dropped models';
   const weights = average ? models.map(() => 1 / models.length) : merge.weights;
-  const random = masks && drawsOf(drawsOfMasks(masks));
+  const random = masks && masksAsBytes(masks);
   return mergeTensors(dare, { base, models, ids, weights, ...(random && { random }), parameters: parametersOf(merge) });
 });

@@ -60,6 +60,7 @@ async function entries(term: Term, shape: readonly number[]): Promise<Entries> {
 export const sparse = defineKind({
   spec: 'v1',
   kind: 'sparse',
+  shared: true,
 
   async dense(term, shape) {
     const { indices, values } = await entries(term, shape);

@@ -1,6 +1,6 @@
 import type { HeadCounts } from '@peftjs/core';
 import { readConfig } from '@peftjs/models';
-import { UsageError } from '../usage.js';
+import { UsageError } from './usage.js';
 
 /** What formats without a configuration of their own must be told of the base. */
 export interface BaseShape extends HeadCounts {

@@ -1,0 +1,53 @@
+import { underOwnPaths } from '../adapter/aliases.js';
+import { applyAdapter } from '../delta/apply.js';
+import type { Adapter } from '../delta/delta.js';
+import type { Kinds } from '../delta/registry.js';
+import { PeftError } from '../errors.js';
+import type { Example, TaskModel } from './model.js';
+
+export interface StackOptions {
+  readonly kinds?: Kinds;
+}
+
+/**
+ * A model with frozen adapters in it, to train another on top: `train(stack(model, [language]), { method, ... })`. The new
+ * adapter is the change on top of them and belongs to the same base, so `sum(language, task)` is what was trained, and
+ * another language may take the first one's place. The base's files are not touched; weights that change are computed when
+ * they are read, float32 and rounded to the base's own dtype.
+ * @throws PeftError ADAPTER_MISMATCH listing what does not fit, CONFIG_UNSUPPORTED for a kind that is not known
+ */
+export function stack<E extends Example>(
+  model: TaskModel<E>,
+  adapters: readonly Adapter[],
+  options: StackOptions = {},
+): TaskModel<E> {
+  let { parameters } = model;
+  for (const adapter of adapters) {
+    const own = underOwnPaths(adapter, model.targets);
+    const absent = [...own.delta.params.keys()].filter((path) => !parameters.has(path));
+    if (absent.length > 0)
+      throw new PeftError(
+        'ADAPTER_MISMATCH',
+        `The base has no parameters ${absent.join(', ')}: an adapter that adds biases cannot be trained on top of.`,
+      );
+    parameters = applyAdapter(parameters, own, options).parameters;
+  }
+  const changed = new Map([...parameters].filter(([path, ref]) => model.parameters.get(path) !== ref));
+  return {
+    ...model,
+    parameters,
+    targets: model.targets.map((target) => ({
+      ...target,
+      parameters: Object.fromEntries(
+        Object.entries(target.parameters).map(([name, ref]) => [name, changed.get(`${target.path}.${name}`) ?? ref]),
+      ),
+    })),
+    stacked: [...(model.stacked ?? []), ...adapters.map(({ digest }) => digest)],
+    graph(form) {
+      const made = model.graph(form);
+      const { weights } = made.graph;
+      for (const [path, ref] of changed) if (weights.has(path)) weights.set(path, ref);
+      return made;
+    },
+  };
+}

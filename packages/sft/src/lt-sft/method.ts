@@ -1,0 +1,61 @@
+import { defineMethod, denseTerm, elementCount, f32, tensorRef } from '@peftjs/core';
+import { budgetOf } from '../budget.js';
+import { indicesOf, patched, savedTerm } from '../coordinates.js';
+import { SftConfig } from './config.js';
+import { nextPhase, phasesOf } from './phases.js';
+import { l1 } from './regularization.js';
+import { changeable, sizeOf, takesPart } from './scope.js';
+
+/**
+ * Lottery-ticket sparse fine-tuning (Ansell et al. 2022). In the full phase a target's tensors are the changes of its
+ * parameters, by name; in the sparse phase the k changed numbers of each and their indices.
+ */
+export const sft = /* @__PURE__ */ defineMethod({
+  spec: 'v1',
+  name: 'sft',
+  paper: 'https://arxiv.org/abs/2110.07560',
+  layout: 'PEFTJS',
+  additive: true,
+  kinds: ['linear', 'conv1d', 'embedding', 'vector'],
+  config: SftConfig,
+  defaults: { targetModules: 'all' },
+
+  async plan({ sites }) {
+    const taken = sites.filter(({ target, c }) => takesPart(target, c));
+    const all = taken.reduce((sum, { target, c }) => sum + sizeOf(target, c), 0);
+    const [first] = taken;
+    if (first) budgetOf('sft', first.c, all, first.c.iterations);
+    return new Map(taken.map(({ target }) => [target.path, {}]));
+  },
+
+  init: (target, c) => ({
+    train: Object.fromEntries(
+      Object.entries(changeable(target, c)).map(([name, shape]) => [
+        name,
+        f32(shape, new Float32Array(elementCount(shape))),
+      ]),
+    ),
+  }),
+
+  weight({ W, name, p }, ops) {
+    const change = p[name];
+    const indices = p[indicesOf(name)];
+    if (!change) return W;
+    return indices ? patched(W, indices, change, ops) : ops.add(W, change);
+  },
+
+  toDelta({ p, target, c }) {
+    const own = Object.entries(changeable(target, c)).filter(([name]) => p[name]);
+    return Object.fromEntries(
+      own.map(([name, shape]) => [
+        name,
+        p[indicesOf(name)] ? savedTerm(p, name, shape) : denseTerm(tensorRef(p[name]!)),
+      ]),
+    );
+  },
+
+  size: sizeOf,
+  penalty: l1,
+  phases: phasesOf,
+  next: nextPhase,
+});

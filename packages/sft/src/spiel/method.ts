@@ -1,0 +1,101 @@
+import {
+  defineMethod,
+  elementCount,
+  type GraphSite,
+  type Ops,
+  type Params,
+  type ShapedValue,
+  type Target,
+} from '@peftjs/core';
+import { budgetOf } from '../budget.js';
+import { indexTensor, indicesOf, patched, savedTerm, zeros } from '../coordinates.js';
+import { adamwByAge } from './adamw-by-age.js';
+import { SpielConfig, type SpielSettings } from './config.js';
+import { distinct } from './draw.js';
+import { gathered, nothingGathered, seen } from './gather.js';
+import { grown } from './growth.js';
+import { filled } from './resume.js';
+import { sm3 } from './sm3.js';
+import { gathers } from './windows.js';
+
+const shapeOf = ({ parameters }: Target): readonly [number, number] =>
+  parameters.weight!.shape as readonly [number, number];
+const sizeOf = (target: Target): number => elementCount(shapeOf(target));
+
+/** After the plan a target's own number of coordinates is its `count`. */
+const countOf = (target: Target, { count, density }: SpielSettings): number =>
+  Math.min(count ?? Math.trunc(density * sizeOf(target)), sizeOf(target));
+
+/**
+ * Sparse fine-tuning with a fixed number of coordinates that move during training (Ansell et al. 2024). A target has
+ * `weight` [k], the changes at the held `weight.indices` [k].
+ */
+export const spiel = /* @__PURE__ */ defineMethod({
+  spec: 'v1',
+  name: 'spiel',
+  paper: 'https://arxiv.org/abs/2401.16405',
+  layout: 'PEFTJS',
+  additive: true,
+  kinds: ['linear', 'conv1d'],
+  config: SpielConfig,
+
+  /** Shares the budget out in proportion to the targets' sizes, rounded down. */
+  async plan({ sites }) {
+    const all = sites.reduce((sum, { target }) => sum + sizeOf(target), 0);
+    const budget = budgetOf('spiel', sites[0]!.c, all);
+    return new Map(
+      sites.flatMap(({ target: { path }, target }) => {
+        const count = Math.trunc((budget * sizeOf(target)) / all);
+        return count > 0 ? [[path, { c: { count } }]] : [];
+      }),
+    );
+  },
+
+  init(target, c, rng) {
+    const indices = indexTensor(distinct(rng, countOf(target, c), sizeOf(target)));
+    return {
+      train: { weight: zeros(countOf(target, c)) },
+      held: { [indicesOf('weight')]: indices, ...(c.criterion === 'ag' && nothingGathered(indices)) },
+    };
+  },
+
+  weight: ({ W, name, p }, ops) => (name === 'weight' ? patched(W, p[indicesOf(name)]!, p[name]!, ops) : W),
+
+  toDelta: ({ p, target }) => ({ weight: savedTerm(p, 'weight', shapeOf(target)) }),
+
+  fromDelta: ({ terms, target, c }) => filled(terms.weight!, countOf(target, c)),
+
+  size: countOf,
+
+  rule({ target, name }, c) {
+    if (name !== 'weight' || target.kind === 'vector') return {}; // a parameter trained in full
+    const [rows, columns] = shapeOf(target);
+    if (c.criterion === 'ma')
+      return { optimizer: sm3({ rows, columns, indices: indicesOf(name), eps: c.eps ?? 1e-8 }) };
+    return { optimizer: adamwByAge({ betas: c.betas, eps: c.eps ?? 1e-6 }) };
+  },
+
+  observe: {
+    at: (clock, c) => c.criterion === 'ag' && gathers(clock, c),
+    values: ({ p, dW, c }, ops) => (c.criterion === 'ag' ? observed(p, dW, ops) : {}),
+  },
+
+  onStep: grown,
+});
+
+/** The k largest gradients of a weight, and those at the k candidates. */
+function observed(p: GraphSite<SpielSettings>['p'], dW: ShapedValue, ops: Ops): Params<ShapedValue> {
+  const flat = ops.reshape(dW, [elementCount(dW.shape.map(Number))]);
+  const shape = p.weight!.shape;
+  const k = ops.constant(indexTensor(shape.map(Number)));
+  const outputs = [
+    { dtype: 'f32', shape },
+    { dtype: 'i64', shape },
+  ] as const;
+  const [, top] = ops.node('TopK', [ops.abs(flat), k], outputs, { axis: { type: 'int', value: 0 } });
+  return {
+    [seen.top]: top!,
+    [seen.topGradients]: ops.gather(flat, top!),
+    [seen.gradients]: ops.gather(flat, p[gathered.candidates]!),
+  };
+}
