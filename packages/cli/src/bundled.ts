@@ -10,6 +10,7 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
+  () => import('@peftjs/compacter'),
   () => import('@peftjs/pst'),
   () => import('@peftjs/zeroth-order'),
 ];
