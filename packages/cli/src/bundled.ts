@@ -12,5 +12,6 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/s2ft'),
   () => import('@peftjs/compacter'),
   () => import('@peftjs/pst'),
+  () => import('@peftjs/sara'),
   () => import('@peftjs/zeroth-order'),
 ];
