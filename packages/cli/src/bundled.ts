@@ -11,6 +11,7 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
   () => import('@peftjs/compacter'),
+  () => import('@peftjs/intrinsic'),
   () => import('@peftjs/pst'),
   () => import('@peftjs/sara'),
   () => import('@peftjs/zeroth-order'),
