@@ -7,8 +7,6 @@ export const graphIndices = (indices: readonly number[]): Tensor => ({
   data: BigInt64Array.from(indices, BigInt),
 });
 
-export const numbersOf = ({ data }: Tensor): number[] => Array.from(data as BigInt64Array, Number);
-
 /** Flat indices of the numbers below the threshold, ascending. */
 export function below(theta: ArrayLike<number>, threshold: number): number[] {
   const found: number[] = [];
