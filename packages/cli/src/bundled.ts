@@ -13,4 +13,9 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/dsee'),
   () => import('@peftjs/rank-schedules'),
   () => import('@peftjs/layerwise'),
+  () => import('@peftjs/compacter'),
+  () => import('@peftjs/intrinsic'),
+  () => import('@peftjs/pst'),
+  () => import('@peftjs/sara'),
+  () => import('@peftjs/zeroth-order'),
 ];
