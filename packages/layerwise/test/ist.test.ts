@@ -13,7 +13,7 @@ import {
 } from '@peftjs/core';
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { hft, type IstOptions, ist, type LayerDraw } from '../src/index.js';
 import { rewarded, sigmoid } from '../src/ist/importance.js';
 import { drawWithout } from '../src/ist/layers.js';

@@ -1,5 +1,5 @@
 import { defineOptimizer, elementCount, f32, type Ops, type ShapedValue } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const [beta1, beta2, eps] = [0.9, 0.999, 1e-8];
 

@@ -1,5 +1,5 @@
 import { Problems } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const part = z.number().positive().max(1);
 const count = z.number().int().positive();

@@ -12,7 +12,7 @@ import {
   type Target,
   type Tensor,
 } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { adamwByCount } from './adamw-by-count.js';
 import { type IstOptions, type IstSettings, istSettings } from './config.js';
 import { rewarded, sigmoid } from './importance.js';

@@ -1,5 +1,5 @@
 import type { Method, Ops, Params, ShapedValue } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 /** The site as the wrapped method knows it: without the tensors of these letters. */
 export const without = <T, S extends { readonly p: Params<T> }>(site: S, letters: readonly string[]): S => ({

@@ -1,5 +1,5 @@
 import { defineOptimizer, elementCount, f32 } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { projectedShape, projectsRows } from './projector.js';
 
 const beta = z.number().min(0).lt(1);
