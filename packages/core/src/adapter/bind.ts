@@ -6,8 +6,9 @@ import { namesOf } from './aliases.js';
 import { ownConfig, rulesOf, type SharedConfig } from './config.js';
 import { type Bound, requireBound } from './define-method.js';
 import { type MatchReport, matchTargets, type Unmatched } from './match.js';
-import type { Look, Method, Params } from './method.js';
+import type { Look, Method } from './method.js';
 import { isSaved, modulePaths, patternLookup, splitPath } from './patterns.js';
+import type { Params } from './site.js';
 import type { Target } from './target.js';
 import { type TokenRows, tokenRowsOf, tokenRowsSize } from './token-rows.js';
 

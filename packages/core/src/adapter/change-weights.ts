@@ -2,8 +2,9 @@ import type * as z from 'zod';
 import { replaceUses, sortNodes } from '../graph/edit.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
-import type { GraphSite, Method, Params } from './method.js';
+import type { Method } from './method.js';
 import { type Replacement, replacement } from './outputs.js';
+import type { GraphSite, Params } from './site.js';
 import type { Target } from './target.js';
 
 /** Puts what the method makes of the modules' own parameters in their place. */

@@ -2,7 +2,7 @@ import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { Random } from '../tensor/random.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { GraphSite, Initial, Params, SiteOf } from './method.js';
+import type { GraphSite, Initial, Params, SiteOf } from './site.js';
 import type { Target } from './target.js';
 
 /** Where an update stands in its run. Counts from 1. */

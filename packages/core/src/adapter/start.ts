@@ -10,9 +10,9 @@ import type { Tensor, TensorRef } from '../tensor/tensor.js';
 import { underOwnPaths } from './aliases.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
-import type { Initial, Params } from './method.js';
 import { sharedPath, tensorName } from './names.js';
 import { splitPath } from './patterns.js';
+import type { Initial, Params } from './site.js';
 import { baseRows, resumeRows, tokenRowsName, tokenRowsTerm } from './token-rows.js';
 
 /** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
@@ -203,9 +203,11 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
   }
   // A bias trained beside a matrix that nothing is left of: files hold such a module in full.
   const adapted = new Set([...params.keys()].map((path) => splitPath(path)[0]));
-  for (const { target } of plan.sites)
-    if (plan.config.bias !== 'all' && !adapted.has(target.path) && replaced.has(`${target.path}.bias`))
-      replaced.set(`${target.path}.weight`, facts.parameters.get(`${target.path}.weight`)!);
+  for (const { target } of plan.sites) {
+    const [weight, bias] = [`${target.path}.weight`, `${target.path}.bias`];
+    const alone = plan.config.bias !== 'all' && replaced.has(bias) && !replaced.has(weight);
+    if (alone && !adapted.has(target.path)) replaced.set(weight, facts.parameters.get(weight)!);
+  }
   const delta = { shape, params };
   return {
     delta,

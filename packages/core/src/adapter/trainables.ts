@@ -4,9 +4,10 @@ import type { Ops } from '../graph/ops.js';
 import { elementCount } from '../tensor/dtype.js';
 import type { Plan } from './bind.js';
 import { ownConfig } from './config.js';
-import type { GraphSite, ParameterRule, Params } from './method.js';
+import type { ParameterRule } from './method.js';
 import { sharedPath } from './names.js';
 import { splitPath } from './patterns.js';
+import type { GraphSite, Params } from './site.js';
 import { lettersOf, type Start } from './start.js';
 import type { Target } from './target.js';
 

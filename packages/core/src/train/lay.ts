@@ -1,7 +1,7 @@
 import { type Attached, attachMethod } from '../adapter/attach-method.js';
 import type { Plan } from '../adapter/bind.js';
-import type { GraphSite } from '../adapter/method.js';
 import { tensorName } from '../adapter/names.js';
+import type { GraphSite } from '../adapter/site.js';
 import type { Start, Tensors } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
 import { groupsOf } from './groups.js';

@@ -1,23 +1,19 @@
-import { attachMethod, expandAll } from '../adapter/attach-method.js';
 import { type Start, toAdapter } from '../adapter/start.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { createRandom } from '../tensor/random.js';
 import { batchFeeds } from './batch-feeds.js';
 import { type Progress, type RunTensors, writeCheckpoint } from './checkpoint.js';
-import { createEvaluator, type Evaluator } from './evaluate.js';
 import type { TrainEvent } from './events.js';
 import { judge, requireFinite } from './judge.js';
 import { type Laid, layPhase } from './lay.js';
 import { loadBatch } from './load-batch.js';
-import { activeInputs, methodInputs } from './method-inputs.js';
 import type { Example, TaskModel } from './model.js';
 import { nextStart } from './next-phase.js';
 import type { ResolvedTrainOptions } from './options.js';
 import { clockOf } from './phases.js';
 import type { Prepared } from './prepare.js';
-import { createProbe, type Probe } from './probe.js';
-import type { Stepper } from './stepper.js';
+import { openPhase, type Running } from './running.js';
 
 /** Where a run stands, tensors included. */
 export interface SessionState {
@@ -52,15 +48,11 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   const { method } = plan;
   const { updatesPerEpoch } = order;
   let { progress } = from;
-  let { held, kept, best } = from.tensors;
+  let { kept, best } = from.tensors;
   let saved: Progress | undefined = progress; // nothing new to write yet
   let laid = layPhase(model, plan, from.tensors, o, prepared.start.train);
-  let stepper: Stepper | undefined;
-  let evaluator: Evaluator | undefined;
-  let probe: Probe | undefined;
+  let running: Running | undefined;
 
-  const trained = () => laid.attached.trainables.map(({ name }) => name);
-  const stateNames = () => [...laid.steps.state.keys()];
   const span = () => spans[progress.phase]!;
   const endsEpoch = () => progress.step % updatesPerEpoch === 0;
   const due = (every: number | 'epoch') => (every === 'epoch' ? endsEpoch() : progress.step % every === 0);
@@ -69,50 +61,30 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   const finished = () => phaseOver() && lastPhase();
   const clock = () => clockOf(spans, progress.phase, progress.step);
 
-  /** Compiles the present phase, with the tensors it goes on from. */
-  async function open(tensors: Pick<RunTensors, 'train' | 'state'>, signal: AbortSignal): Promise<Stepper> {
-    const made = await laid.steps.compile(o.backend, signal);
-    stepper = made;
-    await made.write(new Map([...laid.steps.state, ...laid.start.train, ...tensors.train, ...tensors.state]));
-    return made;
-  }
-
-  async function release(): Promise<void> {
-    const all = [evaluator, probe, stepper];
-    evaluator = undefined;
-    probe = undefined;
-    stepper = undefined;
-    for (const one of all) await one?.dispose();
-  }
-
-  async function update(): Promise<TrainEvent> {
+  async function update(now: Running): Promise<TrainEvent> {
     const began = performance.now();
     const { step: t, epochLoss } = progress;
-    const now = clock();
+    const at = clock();
     const batches = await Promise.all(
       order.update(t).batches.map((indices) => loadBatch(task, prepared.examples, indices)),
     );
-    const factor = schedules[progress.phase]!(now.phaseStep - 1);
+    const factor = schedules[progress.phase]!(at.phaseStep - 1);
     const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
-    const { loss, gradNorm, penalty, observed } = await stepper!.update(feeds, {
-      // An optimizer whose state goes on counts on.
-      step: method.next ? now.phaseStep : now.step,
-      factor,
-      inputs: { ...methodInputs(plan, held, now), ...activeInputs(plan, held, now, o.seed) },
-      ...(method.observe && { observe: method.observe.at(now, plan.config) }),
-    });
+    // An optimizer whose state goes on counts on.
+    const rate = { step: method.next ? at.phaseStep : at.step, factor };
+    const { loss, gradNorm, penalty, observed } = await now.update(feeds, at, rate);
     requireFinite(t + 1, loss, gradNorm);
     let tries = 0;
     const edit = await method.onStep?.({
-      clock: now,
+      clock: at,
       sites: plan.sites,
       observed: observed ?? new Map(),
-      rng: createRandom(o.seed).fork('step', now.step),
-      read,
-      loss: (rows, instead, draw) =>
-        lossOf(rows, instead ?? new Map(), draw === undefined ? [tries++] : ['draw', draw]),
+      rng: createRandom(o.seed).fork('step', at.step),
+      read: now.read,
+      loss: (rows, instead = new Map(), draw) =>
+        now.lossOf(drawn(rows, t, draw === undefined ? [tries++] : ['draw', draw]), instead, at),
     });
-    if (edit?.set) await set(edit.set);
+    if (edit?.set) await now.write(edit.set);
     progress = {
       ...progress,
       step: t + 1,
@@ -134,66 +106,24 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     };
   }
 
-  /** Held tensors live here, the others with the programs. */
-  async function read(names: readonly string[]) {
-    const own = names.filter((name) => held.has(name));
-    const rest = names.filter((name) => !held.has(name));
-    return new Map([...own.map((name) => [name, held.get(name)!] as const), ...(await stepper!.read(rest))]);
-  }
-
-  async function set(tensors: RunTensors['held']): Promise<void> {
-    const own = new Map([...tensors].filter(([name]) => held.has(name)));
-    const rest = new Map([...tensors].filter(([name]) => !held.has(name)));
-    if (own.size > 0) held = new Map([...held, ...own]);
-    if (rest.size > 0) await stepper!.write(rest);
-  }
-
-  async function lossOf(
-    rows: number,
-    instead: RunTensors['held'],
-    draw: readonly (string | number)[],
-  ): Promise<number> {
-    probe ??= await createProbe(attachMethod(model.graph('train'), plan, laid.start, { training: false }).model, {
-      task,
-      examples: prepared.examples,
-      backend: o.backend,
-    });
-    const order = createRandom(o.seed)
-      .fork('probe', progress.step, ...draw)
-      .permutation(prepared.examples.length);
-    return probe.loss([...order.subarray(0, rows)], { ...(await inputs()), ...Object.fromEntries(instead) });
-  }
-
-  /** What a graph without training is fed: trained tensors (or what is made of them), held ones, scalars. */
-  async function inputs() {
-    const now = await stepper!.read(trained());
-    const streamed = method.stream ? expandAll(plan, { ...laid.start, train: now }) : [];
-    return { ...methodInputs(plan, held, clock()), ...Object.fromEntries([...now, ...streamed]) };
-  }
-
-  async function measure(signal: AbortSignal): Promise<Record<string, number>> {
-    evaluator ??= await createEvaluator(
-      attachMethod(model.graph('evaluate'), plan, laid.start, { training: false }).model.graph,
-      {
-        task,
-        examples: prepared.evalExamples!,
-        backend: o.backend,
-        batchSize: o.evalBatchSize ?? o.batchSize,
-        signal,
-      },
-    );
-    return evaluator.run(await inputs(), signal);
-  }
+  /** Random training rows, decided by the update and the draw. */
+  const drawn = (rows: number, t: number, draw: readonly (string | number)[]): number[] => [
+    ...createRandom(o.seed)
+      .fork('probe', t, ...draw)
+      .permutation(prepared.examples.length)
+      .subarray(0, rows),
+  ];
 
   /** What follows an update: the end of an epoch, the evaluation. Done again when it was interrupted. */
-  async function* settle(signal: AbortSignal): AsyncGenerator<TrainEvent, void, void> {
+  async function* settle(now: Running, signal: AbortSignal): AsyncGenerator<TrainEvent, void, void> {
     const { step, epochLoss } = progress;
     if (endsEpoch())
       yield { type: 'epoch', epoch: step / updatesPerEpoch, step, loss: epochLoss.sum / epochLoss.updates };
-    const metrics = prepared.evalExamples && (due(o.evalEvery) || phaseOver()) ? await measure(signal) : undefined;
+    const measured = prepared.evalExamples && (due(o.evalEvery) || phaseOver());
+    const metrics = measured ? await now.measure(clock(), signal) : undefined;
     if (metrics) {
       const judged = judge(metrics, task, progress, o.earlyStopping?.patience);
-      if (judged.improved && o.keepBest) best = new Map([...held, ...(await stepper!.read(trained()))]);
+      if (judged.improved && o.keepBest) best = new Map([...now.held(), ...(await now.train())]);
       progress = judged.progress;
     }
     progress = { ...progress, settled: true, ...(endsEpoch() && { epochLoss: { sum: 0, updates: 0 } }) };
@@ -201,16 +131,18 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   }
 
   /** The end of a phase: what it trained becomes the start of the next, or goes on as it is. */
-  async function* advance(signal: AbortSignal): AsyncGenerator<TrainEvent, void, void> {
+  async function* advance(now: Running, signal: AbortSignal): AsyncGenerator<TrainEvent, void, void> {
     const phase = progress.phase + 1;
     progress = { ...progress, phase, stopped: false, stale: 0, step: spans[phase]!.from };
     if (method.next) {
-      const end = new Map([...(await stepper!.read(trained())), ...(o.keepBest ? best : [])]);
-      const next = await nextStart(prepared, model, { phase, start: laid.start, train: end, held, kept, seed: o.seed });
-      await release();
-      ({ held, kept } = next);
+      const train = new Map([...(await now.train()), ...(o.keepBest ? best : [])]);
+      const end = { phase, start: laid.start, train, held: now.held(), kept, seed: o.seed };
+      const next = await nextStart(prepared, model, end);
+      running = undefined;
+      await now.dispose();
+      ({ kept } = next);
       laid = layPhase(model, plan, next, o, prepared.start.train);
-      await open({ train: new Map(), state: new Map() }, signal);
+      running = await openPhase({ model, prepared, options: o, laid }, { train: new Map(), state: new Map() }, signal);
     }
     best = new Map();
     const { best: _, ...rest } = progress;
@@ -219,11 +151,10 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   }
 
   async function save(): Promise<string | undefined> {
-    if (!o.checkpoint || saved === progress || !stepper) return undefined;
-    const train = await stepper.read(trained());
-    const state = await stepper.read(stateNames());
+    if (!o.checkpoint || saved === progress || !running) return undefined;
     const frozen = progress.phase === 0 ? new Map() : laid.start.frozen;
-    const tensors = { train, state, held, frozen, kept, best };
+    const [train, state] = [await running.train(), await running.state()];
+    const tensors = { train, state, held: running.held(), frozen, kept, best };
     const path = await writeCheckpoint(o.checkpoint.directory, { runtime, identity, progress, tensors });
     saved = progress;
     return path;
@@ -238,7 +169,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     laid: () => laid,
     save,
     async *loop(signal) {
-      await open(from.tensors, signal);
+      running = await openPhase({ model, prepared, options: o, laid }, from.tensors, signal);
       while (!progress.settled || !finished()) {
         if (signal.aborted) {
           yield* checkpoint();
@@ -246,22 +177,27 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
           throw new PeftError('CANCELLED', message, { cause: signal.reason });
         }
         if (!progress.settled) {
-          yield* settle(signal);
+          yield* settle(running, signal);
           if (finished() || (o.checkpoint && due(o.checkpoint.every))) yield* checkpoint();
-        } else if (phaseOver()) yield* advance(signal);
-        else yield await update();
+        } else if (phaseOver()) yield* advance(running, signal);
+        else yield await update(running);
       }
     },
     async adapter() {
-      const now = o.keepBest && best.size > 0 ? best : await stepper!.read(trained());
+      if (!running) throw new PeftError('INTERNAL', 'An adapter was asked for before training began.');
+      const now = o.keepBest && best.size > 0 ? best : await running.train();
       const { frozen, train } = laid.start;
-      const end: Start = { frozen, held, train: new Map([...train, ...now]) };
+      const end: Start = { frozen, held: running.held(), train: new Map([...train, ...now]) };
       return toAdapter(plan, end, {
         base: { name: model.name, digest: identity.base },
         task: { name: task.name, ...(task.labels && { labels: task.labels }) },
         parameters: model.parameters,
       });
     },
-    dispose: release,
+    async dispose() {
+      const open = running;
+      running = undefined;
+      await open?.dispose();
+    },
   };
 }
