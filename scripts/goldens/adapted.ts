@@ -13,6 +13,7 @@ import {
   builtinKinds,
   builtinLayouts,
   groupsOf,
+  type Kinds,
   type Method,
   type MethodFunction,
   PeftError,
@@ -25,7 +26,7 @@ import {
   toAdapter,
 } from '@peftjs/core';
 import { lora } from '@peftjs/lora';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { planSteps } from '../../packages/core/src/train/plan.js';
 import type { StepPlan } from '../../packages/core/src/train/stepper.js';
 import { type Base, only } from './base.js';
@@ -128,9 +129,10 @@ export async function logitsOf(
   adapters: readonly Adapter[],
   feeds: Readonly<Record<string, Tensor>>,
   backend: Backend,
+  kinds: Kinds = builtinKinds,
 ): Promise<Tensor> {
   let form: ReturnType<typeof model.graph> = model.graph('predict');
-  for (const adapter of adapters) form = await attachDelta(form, adapter, { parameters: model.parameters });
+  for (const adapter of adapters) form = await attachDelta(form, adapter, { parameters: model.parameters, kinds });
   const program = await backend.compile(form.graph, { outputs: [form.outputs.logits!.name] });
   const outputs = await program.run(only(feeds, form.graph.inputs));
   await program.dispose();

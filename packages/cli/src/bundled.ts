@@ -11,4 +11,11 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
   () => import('@peftjs/dsee'),
+  () => import('@peftjs/rank-schedules'),
+  () => import('@peftjs/layerwise'),
+  () => import('@peftjs/compacter'),
+  () => import('@peftjs/intrinsic'),
+  () => import('@peftjs/pst'),
+  () => import('@peftjs/sara'),
+  () => import('@peftjs/zeroth-order'),
 ];

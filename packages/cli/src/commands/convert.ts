@@ -1,5 +1,5 @@
 import { slotNames } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineCommand } from '../command.js';
 import { common } from '../common.js';
 import { type Conversion, writers } from '../convert/write.js';

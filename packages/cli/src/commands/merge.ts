@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { PeftError } from '@peftjs/core';
 import { readRecipe } from '@peftjs/merge';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { type Context, defineCommand, type Result } from '../command.js';
 import { common } from '../common.js';

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { PeftError } from '../errors.js';
 import { promoteWeight, sortNodes } from '../graph/edit.js';
 import type { ShapedValue } from '../graph/graph.js';
@@ -65,6 +65,8 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   const changes = new Map<string, (y: ShapedValue) => ShapedValue>();
   if (method.delta || method.apply || method.rewrite)
     for (const { site } of all) {
+      // A norm has nothing but its parameters, which `weight` has changed.
+      if (site.target.kind === 'vector' && method.weight) continue;
       const own = siteOf(model, site.target.path);
       // Built when the outputs are changed, in the scope of the target.
       changes.set(site.target.path, (y) => {

@@ -79,6 +79,7 @@ async function inOrder({ site, weight, bias }: ChangedModule, context: AttachCon
   const { target } = site;
   const ref = target.parameters.bias;
   const own = ref && ops.weight(`${target.path}.bias`, ref);
+  const after = bias ? changedBias(site, bias, context) : own;
   const rows = rowsOf(site, ops);
   const y = own ? ops.sub(site.y, own) : site.y;
   const through = async (x: ShapedValue, count: number): Promise<ShapedValue> => {
@@ -88,6 +89,7 @@ async function inOrder({ site, weight, bias }: ChangedModule, context: AttachCon
     const at: KindSite = {
       ...kindSite(site, { term, shape: weight!.shape, x, name }, context),
       before: (input) => through(input, count - 1),
+      ...(after && { bias: after }),
       weight: async () => toF32(await partWay(site, weight!, count - 1, context).read()),
     };
     const kind = kindOf(term, kinds);
@@ -96,10 +98,15 @@ async function inOrder({ site, weight, bias }: ChangedModule, context: AttachCon
     return changed ?? product(at, ops.weight(`${name}.weight`, partWay(site, weight!, count, context)), ops);
   };
   const z = await through(rows, weight?.terms.length ?? 0);
-  if (!bias || (!ref && !bias.terms.some(({ kind }) => kinds.get(kind)?.keepsZero !== true)))
-    return own ? ops.add(z, own) : z;
+  return after ? ops.add(z, after) : z;
+}
+
+/** The bias with its terms in it; undefined where there is none before and none after. */
+function changedBias({ target }: Site, bias: ParameterTerms, { ops, kinds }: AttachContext): ShapedValue | undefined {
+  const ref = target.parameters.bias;
+  if (!ref && !bias.terms.some(({ kind }) => kinds.get(kind)?.keepsZero !== true)) return undefined;
   const from = ref ?? tensorRef({ dtype: 'f32', shape: [target.out], data: new Float32Array(target.out) });
-  return ops.add(z, ops.weight(bias.name, changedRef(from, bias, kinds)));
+  return ops.weight(bias.name, changedRef(from, bias, kinds));
 }
 
 const facts = ({ target: { kind } }: Site) => ({

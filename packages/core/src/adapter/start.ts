@@ -113,13 +113,15 @@ export async function resumeTensors(
     }
     const tensors = await method.fromDelta({ terms, target, c });
     for (const [letter, tensor] of Object.entries(tensors)) {
-      const name = tensorName(target.path, letter);
+      const own = tensorName(target.path, letter);
+      const shared = tensorName(sharedPath, letter);
+      const name = fresh.train.has(shared) && !fresh.train.has(own) ? shared : own;
       const into = [train, held].find((tensors) => tensors.has(name)) ?? frozen;
-      const own = into.get(name);
-      if (own && sameExtents(own.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
+      const now = into.get(name);
+      if (now && sameExtents(now.shape, tensor.shape)) into.set(name, isFloat(tensor.dtype) ? toF32(tensor) : tensor);
       else
         problems.add(
-          `"${name}" is [${tensor.shape}], this configuration has ${own ? `[${own.shape}]` : 'no such tensor'}.`,
+          `"${name}" is [${tensor.shape}], this configuration has ${now ? `[${now.shape}]` : 'no such tensor'}.`,
         );
     }
   }

@@ -26,7 +26,7 @@ export function gradients(
     throw new PeftError('GRADIENT_UNDEFINED', `The loss "${loss.name}" has shape [${loss.shape}]; a scalar is needed.`);
   const ops = createOps(graph);
   const forward = [...graph.nodes];
-  const dependent = dependents(forward, wrt);
+  const dependent = dependents(graph, forward, wrt);
   const gathered = new Map<Value, ShapedValue[]>([[loss, [ops.scalar(1, loss.dtype)]]]);
 
   for (const step of backwardSteps(graph, forward, loss, dependent)) {
@@ -51,11 +51,12 @@ export function gradients(
   });
 }
 
-/** Values on some path from `wrt` forward. */
-function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
+/** Values on some path from `wrt` forward. A macro leads from its inputs to its output, whatever lies between. */
+function dependents(graph: Graph, nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
   const dependent = new Set<Value>(wrt);
   for (const node of nodes) {
-    if (!node.inputs.some((input) => input && dependent.has(input))) continue;
+    const { inputs } = (node.outputs[0] && graph.macros.get(node.outputs[0])) ?? node;
+    if (!inputs.some((input) => input && dependent.has(input))) continue;
     for (const output of node.outputs) if (output && floating.has(output.dtype)) dependent.add(output);
   }
   return dependent;

@@ -53,6 +53,8 @@ export interface KindSite {
   readonly transposed: boolean;
   /** x Wᵀ [rows, out] without the bias, by the weight as the terms before this one leave it. */
   before(x: ShapedValue): Promise<ShapedValue>;
+  /** What is added after all terms of the weight, [out]: the module's bias as the adapter leaves it, if it has one. */
+  readonly bias?: ShapedValue;
   /** That weight's numbers, float32. */
   weight(): Promise<Tensor>;
   /** Puts numbers of the term into the graph as a frozen weight; the same name gives the same value. */
@@ -70,6 +72,8 @@ export interface Kind {
   readonly additive?: false;
   /** It leaves zeros at zero, so a bias that the base does not have stays absent under it. */
   readonly keepsZero?: true;
+  /** It changes what leaves a module in a way that no weight holds: it runs by `attach`, and `apply` refuses. */
+  readonly mergeable?: false;
   /** It changes the parameter for every module that shares it (a tied head); others act in the named module alone. */
   readonly shared?: true;
   /** The full ΔW of `shape`. */

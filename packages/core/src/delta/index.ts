@@ -9,6 +9,7 @@ export * from './delta.js';
 export * from './digest.js';
 export * from './factors.js';
 export { type BlockOptions, block, blockTerm } from './kinds/block.js';
+export { bytesOf as termBytes, notAdditive, readTensor, strayTensors, tensorProblems } from './kinds/common.js';
 export { dense, denseTerm } from './kinds/dense.js';
 export { dora, doraTerm } from './kinds/dora.js';
 export { indexRef } from './kinds/indices.js';

@@ -1,0 +1,39 @@
+import type { Params, Tensor } from '@peftjs/core';
+
+/** Indices as graphs take them: i64 [k]. */
+export const graphIndices = (indices: readonly number[]): Tensor => ({
+  dtype: 'i64',
+  shape: [indices.length],
+  data: BigInt64Array.from(indices, BigInt),
+});
+
+/** Flat indices of the numbers below the threshold, ascending. */
+export function below(theta: ArrayLike<number>, threshold: number): number[] {
+  const found: number[] = [];
+  for (let i = 0; i < theta.length; i++) if (Math.abs(theta[i]!) < threshold) found.push(i);
+  return found;
+}
+
+/** Flat indices of the `count` smallest numbers, ascending; the earlier among equals. And the next magnitude. */
+export function smallest(theta: ArrayLike<number>, count: number): { indices: number[]; next: number } {
+  const order = Array.from({ length: theta.length }, (_, i) => i).sort(
+    (a, b) => Math.abs(theta[a]!) - Math.abs(theta[b]!) || a - b,
+  );
+  const next = order[count];
+  return {
+    indices: order.slice(0, count).sort((a, b) => a - b),
+    next: next === undefined ? Number.MAX_VALUE : Math.abs(theta[next]!),
+  };
+}
+
+/** All changes of a weight by ascending index: those of this phase and those that earlier ones left. */
+export function changes(p: Params<Tensor>): Map<number, number> {
+  const sum = new Map<number, number>();
+  const add = (indices: Tensor | undefined, values: Tensor | undefined) =>
+    indices?.data.forEach((index, i) => {
+      sum.set(Number(index), (sum.get(Number(index)) ?? 0) + Number(values!.data[i]));
+    });
+  add(p.fixedIndices, p.fixed);
+  add(p.indices, p.v);
+  return new Map([...sum].sort(([a], [b]) => a - b));
+}

@@ -1,0 +1,68 @@
+import { bindMethod, createGraph, createOps, f32, gradients, matmul, startTensors, svd, transpose } from '@peftjs/core';
+import { compare, referenceBackend, testMethod, tinyModel } from '@peftjs/testkit';
+import { describe, expect, it } from 'vitest';
+import { type SaraSettings, sara } from '../src/index.js';
+import { nuclearNorm } from '../src/nuclear.js';
+import { nextPhase } from '../src/phases.js';
+import { below, changes, graphIndices, smallest } from '../src/select.js';
+
+describe('sara', () => {
+  testMethod(sara, { config: { threshold: 0.2 } });
+  testMethod(sara, { config: { threshold: 0.2, rankAbove: 2, lambdaRank: 0.01, targetModules: ['up', 'down'] } });
+  testMethod(sara, {
+    config: { count: 10, progressive: false, pull: 'weights', rankAbove: 2, targetModules: ['mix'] },
+  });
+
+  it('takes its defaults from the paper', () => {
+    expect(sara().config).toMatchObject({ threshold: 2e-3, progressive: true, lambdaRank: 5e-4, pull: 'change' });
+  });
+
+  it('selects what is below the threshold, or exactly so many', () => {
+    expect(below([0.1, -0.3, 0.2, -0.1], 0.2)).toEqual([0, 3]);
+    expect(smallest([0.1, -0.3, 0.2, -0.1], 3)).toEqual({ indices: [0, 2, 3], next: 0.3 });
+    expect(smallest([1, 1, 1], 2).indices).toEqual([0, 1]);
+  });
+
+  it('computes the nuclear norm and its gradient U Vᵀ without a decomposition', async () => {
+    const shape = [5, 3] as const;
+    const values = Float32Array.from({ length: 15 }, (_, i) => Math.sin(3 * i * i + 1));
+    const graph = createGraph('nuclear');
+    const ops = createOps(graph);
+    const x = ops.input('x', 'f32', shape);
+    const norm = ops.output(nuclearNorm(x, ops), 'norm');
+    ops.output(gradients(graph, norm, [x])[0]!, 'slope');
+    const program = await referenceBackend().compile(graph);
+    const outputs = await program.run({ x: f32(shape, values) });
+    await program.dispose();
+    const { u, s, v } = svd({ rows: 5, columns: 3, data: Float64Array.from(values) });
+    expect(Number(outputs.norm!.data[0])).toBeCloseTo(
+      s.reduce((a: number, b: number) => a + b),
+      4,
+    );
+    const slope = f32(shape, matmul(u, transpose(v)).data);
+    // 1e-4: the iteration ends a little before the limit.
+    expect(compare(outputs.slope!, slope, { absolute: 1e-4 }).close).toBe(true);
+  });
+
+  it('goes on with what is still small, and keeps what has changed', async () => {
+    const target = tinyModel().targets.find(({ path }) => path.endsWith('up'))!;
+    const p = { v: f32([2], [1, 0.25]), indices: graphIndices([0, 2]) };
+    const W = f32([4], [0.125, 3, 0.125, 0.75]);
+    const c = { ...sara({ threshold: 0.5 }).config } as SaraSettings;
+    const end = { sites: [{ target, c, p }], weight: async () => W };
+    const next = (await nextPhase(end as never)).sites.get(target.path)!;
+    expect([...next.frozen!.indices!.data]).toEqual([2n]);
+    expect([...changes({ ...next.frozen, v: f32([1], [0.5]) })]).toEqual([
+      [0, 1],
+      [2, 0.75],
+    ]);
+  });
+
+  it('refuses counts that a weight does not have, thresholds that select nothing, and a start without a plan', async () => {
+    const model = tinyModel();
+    expect(() => bindMethod(sara({ count: 1000, targetModules: ['up'] }), model)).toThrow(/48 numbers, count is 1000/);
+    expect(() => sara({ threshold: 0, lambdaRank: -1 })).toThrow(/threshold.*lambdaRank/s);
+    const plan = bindMethod(sara(), model);
+    await expect(startTensors(plan, { seed: 0, parameters: model.parameters })).rejects.toThrow(/plan it first/);
+  });
+});

@@ -1,0 +1,84 @@
+import {
+  defineMethod,
+  definePlugin,
+  denseTerm,
+  elementCount,
+  f32,
+  PeftError,
+  sgd,
+  type Tensor,
+  tensorRef,
+  toF32,
+} from '@peftjs/core';
+import { SparseMezoConfig } from './config.js';
+import { decayed, masked, thresholdOf } from './math.js';
+
+export { SparseMezoConfig, type SparseMezoOptions, type SparseMezoSettings } from './config.js';
+
+/**
+ * Sparse MeZO (Liu et al. 2024): full weights trained by losses alone, along random directions that move only the small
+ * numbers of each weight. w is the weight as it starts, d its change.
+ */
+export const sparseMezo = /* @__PURE__ */ defineMethod({
+  spec: 'v1',
+  name: 'sparse-mezo',
+  paper: 'https://arxiv.org/abs/2402.15751',
+  layout: 'PEFTJS',
+  additive: true,
+  kinds: ['linear', 'conv1d', 'embedding'],
+  config: SparseMezoConfig,
+  patterns: { sparsity: 'sparsityPattern' },
+
+  /** Thresholds, once, from the weights that nothing has moved. */
+  async plan(look) {
+    const planned = new Map<string, { c: { threshold: number }; tensors: { w: Tensor } }>();
+    for (const { target, c } of look.sites) {
+      const w = await look.weight(`${target.path}.weight`);
+      planned.set(target.path, { c: { threshold: c.threshold ?? thresholdOf(w, c.sparsity) }, tensors: { w } });
+    }
+    return planned;
+  },
+
+  init(target, _c, _rng, { w }) {
+    if (!w)
+      throw new PeftError(
+        'CONFIG_INVALID',
+        `sparse-mezo: nothing has read the weight of "${target.path}": plan it first.`,
+      );
+    return { train: { d: f32(w.shape, new Float32Array(elementCount(w.shape))) }, frozen: { w } };
+  },
+
+  weight: ({ W, name, p }, ops) => (name === 'weight' ? ops.add(W, p.d!) : W),
+
+  forward: {
+    epsilon: ({ epsilon }) => epsilon,
+    direction: ({ p, c, rng }) => masked(rng.normal(p.d!.shape), p.w!, p.d!, c.threshold!),
+  },
+
+  /** As in MeZO the estimate itself is the step; the run's decay would also move what the mask leaves out. */
+  rule: () => ({ optimizer: sgd(), weightDecay: 0 }),
+
+  precondition: ({ g, p, c }, ops) =>
+    c.weightDecay === 0 ? g : decayed(g, { w: p.w!, d: p.d! }, { lambda: c.weightDecay, h: c.threshold! }, ops),
+
+  toDelta: ({ p }) => ({ weight: denseTerm(tensorRef(p.d!)) }),
+
+  async fromDelta({ terms }) {
+    const { tensors, meta } = terms.weight!;
+    const delta = toF32(await tensors.delta!.read());
+    const scale = Number(meta.scale);
+    return {
+      d:
+        scale === 1
+          ? delta
+          : f32(
+              delta.shape,
+              delta.data.map((x) => x * scale),
+            ),
+    };
+  },
+
+  size: (target) => elementCount(target.parameters.weight!.shape),
+});
+
+export default /* @__PURE__ */ definePlugin({ spec: 'v1', name: '@peftjs/zeroth-order', methods: [sparseMezo] });
