@@ -1,73 +1,24 @@
 import {
   defineMethod,
   definePlugin,
-  f32,
   type Initial,
-  indexRef,
-  lowRankTerm,
-  maskTerm,
   type Params,
   PeftError,
-  packMask,
-  type Random,
-  sparseTerm,
-  type Target,
   type Tensor,
-  type Term,
-  tensorRef,
   toF32,
   transposed,
 } from '@peftjs/core';
-import { DseeConfig, type DseeSettings } from './config.js';
+import { DseeConfig } from './config.js';
 import { inferenceFlops } from './flops.js';
 import { masksOf } from './masks.js';
 import { apply, masked, type Update } from './math.js';
 import { isUpdated, prunes, scaleOf } from './roles.js';
 import { supportOf } from './support.js';
+import { i64, placesOf, startOf, termsOf } from './tensors.js';
 
 export { DseeConfig, type DseeOptions, type DseeSettings } from './config.js';
 export { type Flops, inferenceFlops } from './flops.js';
 export { type Fewer, type LayerScores, pruningScores, weakest } from './structure.js';
-
-const i64 = (values: readonly number[]): Tensor => ({
-  dtype: 'i64',
-  shape: [values.length],
-  data: BigInt64Array.from(values, BigInt),
-});
-
-/** V normal, U and S₂ zero, as in the authors' code: no change at the start. */
-function startOf({ in: width, out }: Target, { r, entries }: DseeSettings, rng: Random): Params<Tensor> {
-  return {
-    u: f32([out, r], new Float32Array(out * r)),
-    v: rng.fork('v').normal([r, width], 0, 0.02),
-    s2: f32([entries], new Float32Array(entries)),
-  };
-}
-
-/** Rows and columns of flat indices. */
-function placesOf(indices: Tensor, width: number): Params<Tensor> {
-  const flat = Array.from(indices.data as BigInt64Array, Number);
-  return { rows: i64(flat.map((i) => Math.floor(i / width))), columns: i64(flat.map((i) => i % width)) };
-}
-
-/** S₂ as a term: its entries in the order of the weight as it lies. */
-function sparseOf({ p, target, c }: { readonly p: Params<Tensor>; readonly target: Target; readonly c: DseeSettings }) {
-  const flat = Array.from(p.s2!.data as Float32Array, (value, k) => {
-    const [o, i] = [Number(p.rows!.data[k]), Number(p.columns!.data[k])];
-    return { at: target.kind === 'conv1d' ? i * target.out + o : o * target.in + i, value };
-  }).sort((a, b) => a.at - b.at);
-  const indices = indexRef(
-    flat.map(({ at }) => at),
-    target.in * target.out,
-  );
-  const values = tensorRef(
-    f32(
-      [flat.length],
-      flat.map(({ value }) => value),
-    ),
-  );
-  return sparseTerm({ indices, values }, scaleOf(c));
-}
 
 /** W ⊙ S₁ + s (U V + S₂): low-rank and sparse updates over a base that is pruned half-way (Chen et al. 2023). */
 export const dsee = /* @__PURE__ */ defineMethod({
@@ -152,15 +103,7 @@ export const dsee = /* @__PURE__ */ defineMethod({
   weight: ({ W, name, p }, ops) => (name === 'weight' && p.s1 ? masked(W, p.s1, ops) : W),
   rewrite: ({ x, y, p, c }, ops) => (p.u ? ops.add(y, apply(x, p as unknown as Update, scaleOf(c), ops)) : y),
 
-  toDelta({ p, target, c }) {
-    const terms: Term[] = p.s1 ? [maskTerm(packMask(p.s1.data as Uint8Array))] : [];
-    if (p.u && p.v) {
-      const factors = { a: tensorRef(p.v), b: tensorRef(p.u) };
-      terms.push(lowRankTerm(factors, { scale: scaleOf(c), transposed: target.kind === 'conv1d' }));
-      terms.push(sparseOf({ p, target, c }));
-    }
-    return { weight: terms };
-  },
+  toDelta: (site) => ({ weight: termsOf(site) }),
 
   size: (target, c) => (isUpdated(target, c) ? c.r * (target.in + target.out) + c.entries : 0),
 });

@@ -3,7 +3,8 @@ import { decompose } from '../../../packages/dsee/src/decompose.js';
 import { largest } from '../../../packages/dsee/src/select.js';
 import type { CaseFolder, CaseRecord, RunContext } from '../case.js';
 import { type Checks, createChecks } from '../checks.js';
-import { type DseeRecord, runTraining } from '../dsee-training.js';
+import type { DseeRecord } from '../dsee-case.js';
+import { runTraining } from '../dsee-training.js';
 
 interface SmallRecord extends CaseRecord {
   readonly config: { readonly N: number; readonly rounds: number; readonly threshold: number };
