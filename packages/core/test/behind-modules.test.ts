@@ -113,7 +113,7 @@ const both = defineMethod({
     const tensors = { delta: tensorRef(p.v!), all: tensorRef(p.all!) };
     return { bias: { kind: 'dense', tensors, meta: { scale: 1 } } };
   },
-  async fromDelta({ terms, target }) {
+  async fromDelta({ terms, target }): Promise<Record<string, Tensor>> {
     if (target.kind === 'vector') return { weight: await terms.weight!.tensors.delta!.read() };
     const { delta, all } = terms.bias!.tensors;
     return { v: await delta!.read(), all: await all!.read() };
