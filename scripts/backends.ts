@@ -59,11 +59,16 @@ function errorsOf(got: Results, expected: Results): Errors {
   };
 }
 
-/** The worst of some cases, as text: forward / gradient. */
+/** The worst of some cases, as text: forward / gradient; a dash where the backend has not all that they need. */
 async function measure(backend: Backend, tests: readonly Case[]): Promise<string> {
   const all: Errors[] = [];
-  for (const test of tests)
-    all.push(errorsOf(await results(backend, test), await results(referenceBackend({ wide: true }), test)));
+  try {
+    for (const test of tests)
+      all.push(errorsOf(await results(backend, test), await results(referenceBackend({ wide: true }), test)));
+  } catch (error) {
+    if (!isPeftError(error) || error.code !== 'BACKEND_UNSUPPORTED') throw error;
+    return '–';
+  }
   const gradients = all.flatMap(({ gradient }) => gradient ?? []);
   const worst = [all.map(({ forward }) => forward), gradients].filter((errors) => errors.length > 0);
   return worst.map((errors) => print(Math.max(...errors))).join(' / ');

@@ -7,7 +7,7 @@ export interface Names {
 
 /** The hand-written files of a new method: a plain low-rank update whose tests pass, to be replaced by the paper's. */
 export const methodTemplate = ({ name, constant, type }: Names): Readonly<Record<string, string>> => ({
-  'src/config.ts': `import { z } from 'zod';
+  'src/config.ts': `import * as z from 'zod';
 
 /** What the paper lets you choose. Keys that every method has (target modules, dropout, bias) come from core. */
 export const ${type}Config = z.strictObject({

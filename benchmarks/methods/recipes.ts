@@ -15,9 +15,14 @@ export const recipes: readonly Recipe[] = [
   { name: 'lora r 1', method: 'lora', set: { r: 1, alpha: 2 }, lr: 1e-3, targetModules: attention },
   { name: 'sora r 8', method: 'sora', set: { r: 8, alpha: 16 }, lr: 1e-3, targetModules: attention },
   { name: 'nola k 256', method: 'nola', set: {}, lr: 1e-2, targetModules: attention },
+  { name: 'dsee 20 %', method: 'dsee', set: { ratio: 0.2, updatedRatio: 0.2 }, lr: 1e-3 },
   { name: 's2ft 3 %', method: 's2ft', set: { ratio: 0.03 }, lr: 3e-3 },
   { name: 'sft 1 %', method: 'sft', set: { density: 0.01, fullShare: 0.25 }, lr: 1e-3 },
   { name: 'spiel 1 %', method: 'spiel', set: { density: 0.01 }, lr: 1e-3 },
+  { name: 'increlora r 2', method: 'increlora', set: {}, lr: 1e-2 },
+  { name: 'relora r 8', method: 'relora', set: { r: 8, alpha: 16 }, lr: 1e-3, targetModules: attention },
+  { name: 'galore r 64', method: 'galore', set: {}, lr: 1e-3 },
+  { name: 'hft', method: 'hft', set: {}, lr: 3e-4 },
 ];
 
 /** Data sets with their epochs, and what PEFT reaches by LoRA r 8, r 1 and full fine-tuning (mean accuracy). */

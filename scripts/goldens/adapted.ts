@@ -26,7 +26,7 @@ import {
   toAdapter,
 } from '@peftjs/core';
 import { lora } from '@peftjs/lora';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { planSteps } from '../../packages/core/src/train/plan.js';
 import type { StepPlan } from '../../packages/core/src/train/stepper.js';
 import { type Base, only } from './base.js';

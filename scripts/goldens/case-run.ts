@@ -27,7 +27,7 @@ export const labelsIn = ({ labels }: Feeds): number =>
 export async function trainCase(
   { model }: Base,
   { method, optimizer, batches, ...options }: CaseRun,
-): Promise<{ readonly losses: number[]; readonly adapter: Adapter }> {
+): Promise<{ readonly losses: number[]; readonly penalties: number[]; readonly adapter: Adapter }> {
   let t = 0;
   const onBatches: TaskModel<Example> = {
     ...model,
@@ -43,8 +43,13 @@ export async function trainCase(
   const given = optimizer ? { optimizer: optimizerOf(optimizer) } : {};
   const run = train(onBatches, { ...options, ...given, method, data: [{ row: 'of the case' }] });
   const losses: number[] = [];
-  for await (const event of run) if (event.type === 'step') losses.push(event.loss);
-  return { losses, adapter: await run.result() };
+  const penalties: number[] = [];
+  for await (const event of run) {
+    if (event.type !== 'step') continue;
+    losses.push(event.loss);
+    penalties.push(event.penalty ?? 0);
+  }
+  return { losses, penalties, adapter: await run.result() };
 }
 
 /** A whole run of a form of the model on feeds of a case. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Text from the command line, or the value itself from a YAML file. */
 const parsed = <S extends z.ZodType>(read: (text: string) => unknown, schema: S) =>

@@ -1,6 +1,6 @@
 import { copyFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type Adapter, applyAdapter, type Kinds, type TensorRef, underOwnPaths } from '@peftjs/core';
+import { type Adapter, applyAdapter, type Kinds, type Parameters, type TensorRef, underOwnPaths } from '@peftjs/core';
 import { openWeights, writeSharded } from '@peftjs/core/files';
 import type { Model } from '@peftjs/models';
 
@@ -10,6 +10,12 @@ const WEIGHTS = /\.index\.json$/;
 /** Modules of sentence-transformers lie in folders of their own: `1_Pooling`. */
 const MODULE_FOLDER = /^\d+_\w+$/;
 
+export interface MergeInto {
+  readonly kinds: Kinds;
+  /** Done to the merged parameters before they are written. */
+  readonly change?: (parameters: Parameters) => Parameters;
+}
+
 /** The same bytes of the same file. */
 const place = ({ file }: TensorRef): string | undefined => file && `${file.path}:${file.offset}`;
 
@@ -17,9 +23,9 @@ const place = ({ file }: TensorRef): string | undefined => file && `${file.path}
  * The checkpoint's tensors, under its own names, with the adapter in them. An alias (a tied head) that no longer equals
  * its source gets a tensor of its own: `untied` says so.
  */
-export async function mergedTensors(model: Model, adapter: Adapter, kinds: Kinds) {
+export async function mergedTensors(model: Model, adapter: Adapter, { kinds, change = (all) => all }: MergeInto) {
   const { tensors: checkpoint } = await openWeights(model.directory);
-  const merged = applyAdapter(model.parameters, underOwnPaths(adapter, model.targets), { kinds }).parameters;
+  const merged = change(applyAdapter(model.parameters, underOwnPaths(adapter, model.targets), { kinds }).parameters);
   const pathsAt = new Map<string, string[]>();
   for (const [path, ref] of model.parameters) {
     const at = place(ref);
@@ -59,9 +65,9 @@ export async function writeMerged(
   model: Model,
   adapter: Adapter,
   output: string,
-  kinds: Kinds,
+  how: MergeInto,
 ): Promise<{ tensors: number }> {
-  const { tensors, untied } = await mergedTensors(model, adapter, kinds);
+  const { tensors, untied } = await mergedTensors(model, adapter, how);
   await writeSharded(output, tensors, { metadata: new Map([['format', 'pt']]) });
   await mkdir(output, { recursive: true });
   for (const entry of await readdir(model.directory, { withFileTypes: true })) {

@@ -10,7 +10,7 @@ import {
   slopesFromScores,
   type WeightedSource,
 } from '@peftjs/merge';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Context, Result } from './command.js';
 import { integer, positive } from './fields.js';
 import { camelCase } from './names.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command as Commander, Option } from 'commander';
 import { parse, YAMLError } from 'yaml';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { camelCase, kebabCase } from './names.js';
 import { UsageError, usageOf } from './usage.js';
 

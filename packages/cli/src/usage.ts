@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {

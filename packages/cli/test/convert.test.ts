@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { applyAdapter, readAdapter } from '@peftjs/core';
 import { openWeights } from '@peftjs/core/files';
 import { readModel } from '@peftjs/core/graph';
+import { causalLm, loadModel } from '@peftjs/models';
 import { onnxruntime } from '@peftjs/onnxruntime';
 import { expectClose, goldensPath, sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
@@ -76,6 +77,21 @@ describe.skipIf(!base || !adapter)('convert (without stories260k and the goldens
       expectClose(path, await again.parameters.get(path)!.read(), await own.parameters.get(path)!.read(), {
         relToMax: 1e-6,
       });
+  });
+
+  it.skipIf(!tiny)('to a smaller model, which answers', async () => {
+    const lora = goldensPath('methods', 'cases', 'lora-qv-tiny-llama-nonzero', 'adapter_start')!;
+    const folder = out('pruned');
+    const result = await convert(lora, folder, '--to', 'pruned', '--base', tiny, '--heads', '1', '--channels', '0.5');
+    expect(Number(result.left)).toBeLessThan(Number(result.parameters));
+    const { tensors } = await openWeights(folder);
+    expect(tensors.get('model.layers.1.self_attn.q_proj.weight')!.shape).toEqual([16, 32]);
+    expect(tensors.get('model.layers.1.mlp.down_proj.weight')!.shape).toEqual([32, 32]);
+    const model = await loadModel(folder, { task: causalLm() });
+    expect(model.cache).toMatchObject({ kvHeads: [1, 1] });
+    const { code, events } = await peft('convert', lora, out('none'), '--to', 'pruned', '--base', tiny, '--json');
+    expect(code).not.toBe(0);
+    expect(String(events.at(-1)!.message)).toContain('--heads and --channels are missing');
   });
 
   it('to ONNX on a model directory gives what the merged model gives', async () => {

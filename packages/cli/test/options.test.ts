@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { weighted } from '../src/adapters.js';
 import { integer, list, number, pairs, repeated } from '../src/fields.js';
 import { camelCase, kebabCase, snakeCase } from '../src/names.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** How much survives, and what a survivor weighs. Defaults are the paper's, with an explicit density. */
 export const CompeftConfig = z.strictObject({

@@ -1,5 +1,5 @@
 import { type Delta, elementCount, type Packed, PeftError, Problems, type Term } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readFactors, readTernary, ternary, ternaryLowRank, ternaryLowRankTerm, ternaryTerm } from './kinds.js';
 import type { Factor } from './parts.js';
 import { type CodedStream, decodeStream, encodeStreams } from './streams.js';

@@ -8,7 +8,7 @@ import {
   PeftError,
   type Run,
 } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { compeft } from './codec.js';
 import type { CompeftOptions } from './config.js';
 

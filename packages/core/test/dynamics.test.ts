@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { compare, referenceBackend, tinyModel, tinyRows } from '../../testkit/src/index.js';
 import {
   type Adapter,
@@ -152,6 +152,20 @@ describe('what a method may do in a run', () => {
     const two = await ran(dense({}), { steps: 2, optimizer: adamw() });
     const four = await ran(dense({ active }), { optimizer: adamw() });
     close(four.d, two.d, 0);
+  });
+
+  it('tries losses on other rows at every call, or on the same ones where it asks for them', async () => {
+    const seen: number[] = [];
+    const method = dense({
+      async onStep({ clock, loss }) {
+        if (clock.step === 1)
+          for (const draw of [undefined, undefined, 0, 0, 1]) seen.push(await loss(2, new Map(), draw));
+        return undefined;
+      },
+    });
+    await ran(method, { steps: 2 });
+    expect(seen[3]).toBe(seen[2]);
+    expect(new Set(seen).size).toBe(4);
   });
 
   it('observe sees the gradient at the weight, only at its steps', async () => {

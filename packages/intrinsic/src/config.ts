@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the paper lets you choose. Keys that every method has (target modules, bias) come from core. */
 export const IntrinsicConfig = z.strictObject({

@@ -1,5 +1,5 @@
 import { codeKey, PeftError } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Merge } from './define.js';
 
 /** A merging method with its configuration: what `ties({ density: 0.2 })` gives and `merge` takes. */

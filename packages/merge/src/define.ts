@@ -1,5 +1,5 @@
 import { PeftError, type Random, stamp } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { type BoundMerge, type MergeInput, resolveMerge } from './config.js';
 
 /** Elements of one tensor as all inputs have them: a run of row-major elements, widened to float32. */

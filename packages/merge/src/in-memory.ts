@@ -1,5 +1,5 @@
 import { cast, createRandom, elementCount, PeftError, type Random, type Tensor, toF32 } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { BoundMerge, MergeInput } from './config.js';
 import type { Chunk, MergeFunction, TensorContext, WholeModel } from './define.js';
 import { type Prepared, prepareInputs, requireFinite } from './inputs.js';

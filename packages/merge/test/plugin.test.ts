@@ -1,6 +1,6 @@
 import { f32, stampOf } from '@peftjs/core';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import plugin, { defineMerge, mergeTensors } from '../src/index.js';
 
 describe('plugin', () => {

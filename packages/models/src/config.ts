@@ -1,6 +1,6 @@
 import { PeftError, Problems } from '@peftjs/core';
 import type { FileSet } from '@peftjs/core/files';
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameOf, readJson } from './directory.js';
 
 /** config.json as it stands in the file. */

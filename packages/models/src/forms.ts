@@ -67,7 +67,7 @@ const defaults: BuildOptions = {
 
 /** Builds one form of a model's graph, afresh. @throws PeftError CONFIG_INVALID for a form the task has not */
 export function buildForm(
-  { architecture, config, task, lookup, tied }: FormRequest,
+  { architecture, config, task, lookup, tied, shapeOf }: FormRequest,
   form: Form,
   options: FormOptions = {},
 ): ModelGraph & { readonly loss?: ShapedValue } {
@@ -86,7 +86,7 @@ export function buildForm(
     throw new PeftError('CONFIG_INVALID', `The form "${form}" has labels for the rows it reads: leave \`read\` on.`);
 
   const { aliases } = architecture;
-  const source = { lookup, tied, ...(aliases && { aliases }) };
+  const source = { lookup, tied, ...(aliases && { aliases }), ...(shapeOf && { shapeOf }) };
   const net = createNet(`${architecture.modelType}/${task.name}/${form}`, source);
   const build = { ...defaults, ...task.head.options, ...options, cache: spec.cache };
   const made = headOf(architecture, task.head.name).build(net, config, build);
@@ -99,7 +99,9 @@ export function buildForm(
 }
 
 /** Shapes of every parameter that a task's graph reads, by path. */
-export function declaredParameters(request: Omit<FormRequest, keyof ParameterSource>): Map<string, readonly number[]> {
+export function declaredParameters(
+  request: Omit<FormRequest, 'lookup' | 'tied' | 'aliases'>,
+): Map<string, readonly number[]> {
   const declared = new Map<string, readonly number[]>();
   const lookup = (path: string, shape: readonly number[]): TensorRef => {
     declared.set(path, shape);

@@ -31,12 +31,15 @@ const parts = ['key', 'value'] as const;
 /** @param options.capacity tokens a row has room for at first; doubles as needed */
 export function createKvCache(shape: CacheShape, options: { rows?: number; capacity?: number } = {}): KvCache {
   const { layers, kvHeads, headDim } = shape;
-  const names = Array.from({ length: layers }, (_, layer) => parts.map((part) => cacheNames(layer, part))).flat();
+  const headsOf = (layer: number) => (typeof kvHeads === 'number' ? kvHeads : kvHeads[layer]!);
+  const names = Array.from({ length: layers }, (_, layer) =>
+    parts.map((part) => ({ ...cacheNames(layer, part), heads: headsOf(layer) })),
+  ).flat();
   let room = Math.max(1, options.rows ?? 1);
   let capacity = Math.max(1, options.capacity ?? 64);
   let lengths: number[] = [];
-  const rowSize = () => kvHeads * capacity * headDim;
-  const allocate = () => names.map(() => new Float32Array(room * rowSize()));
+  const rowSize = (i: number) => names[i]!.heads * capacity * headDim;
+  const allocate = () => names.map((_, i) => new Float32Array(room * rowSize(i)));
   let arenas = allocate();
   let mask = new BigInt64Array(room * capacity);
 
@@ -46,9 +49,8 @@ export function createKvCache(shape: CacheShape, options: { rows?: number; capac
     [room, capacity] = [rows, tokens];
     arenas = allocate();
     mask = new BigInt64Array(room * capacity);
-    const heads = lengths.length * kvHeads;
     for (const [i, arena] of arenas.entries()) {
-      for (let head = 0; head < heads; head++) {
+      for (let head = 0; head < lengths.length * names[i]!.heads; head++) {
         const from = head * old.capacity * headDim;
         arena.set(old.arenas[i]!.subarray(from, from + old.capacity * headDim), head * capacity * headDim);
       }
@@ -57,7 +59,8 @@ export function createKvCache(shape: CacheShape, options: { rows?: number; capac
   }
 
   function copyRow(from: number, to: number): void {
-    for (const arena of arenas) arena.copyWithin(to * rowSize(), from * rowSize(), (from + 1) * rowSize());
+    for (const [i, arena] of arenas.entries())
+      arena.copyWithin(to * rowSize(i), from * rowSize(i), (from + 1) * rowSize(i));
     mask.copyWithin(to * capacity, from * capacity, (from + 1) * capacity);
     lengths[to] = lengths[from]!;
   }
@@ -85,24 +88,25 @@ export function createKvCache(shape: CacheShape, options: { rows?: number; capac
     },
     feeds(from = 0, to = lengths.length) {
       const count = to - from;
-      const dims = [count, kvHeads, capacity, headDim];
       const feeds: Record<string, Tensor> = {
         past_mask: { dtype: 'i64', shape: [count, capacity], data: mask.subarray(from * capacity, to * capacity) },
       };
-      for (const [i, { past }] of names.entries())
-        feeds[past] = { dtype: 'f32', shape: dims, data: arenas[i]!.subarray(from * rowSize(), to * rowSize()) };
+      for (const [i, { past, heads }] of names.entries()) {
+        const data = arenas[i]!.subarray(from * rowSize(i), to * rowSize(i));
+        feeds[past] = { dtype: 'f32', shape: [count, heads, capacity, headDim], data };
+      }
       return feeds;
     },
     append(outputs, from, kept) {
       const needed = Math.max(...kept.map(([first, end], r) => lengths[from + r]! + end - first));
       if (needed > capacity) grow(room, Math.max(needed, 2 * capacity));
-      for (const [i, { present }] of names.entries()) {
+      for (const [i, { present, heads }] of names.entries()) {
         const fresh = outputs[present]!;
         const tokens = fresh.shape[2]!;
         for (const [r, [first, end]] of kept.entries()) {
-          for (let head = 0; head < kvHeads; head++) {
-            const source = (r * kvHeads + head) * tokens;
-            const target = ((from + r) * kvHeads + head) * capacity + lengths[from + r]!;
+          for (let head = 0; head < heads; head++) {
+            const source = (r * heads + head) * tokens;
+            const target = ((from + r) * heads + head) * capacity + lengths[from + r]!;
             const data = fresh.data.subarray((source + first) * headDim, (source + end) * headDim) as Float32Array;
             arenas[i]!.set(data, target * headDim);
           }

@@ -10,7 +10,7 @@ import { baseName, nameOf } from './directory.js';
 import { buildForm, declaredParameters, type Form, type FormOptions } from './forms.js';
 import { headOf, type ModelTask, type TaskFactory } from './tasks/task.js';
 import { readTokenizer, type Tokenizer } from './tokenizer.js';
-import { assertFinite, resolveParameters } from './weights.js';
+import { assertFinite, findTensor, resolveParameters } from './weights.js';
 
 /** A Hugging Face model directory bound to a task. */
 export interface Model<E extends Example = Example> extends TaskModel<E> {
@@ -60,22 +60,19 @@ export async function loadModel<E extends Example>(
 
   const tied = architecture.tied?.(built) ?? {};
   const fresh = newParameters(architecture, task, config, options.seed ?? 0);
-  const parameters = resolveParameters(
-    {
-      declared: declaredParameters({ architecture, config: built, task }),
-      tensors: task.head.weights === 'new' ? without(tensors, fresh.module) : tensors,
-      bodyPrefix: architecture.bodyPrefix,
-      tied,
-      create: fresh.create,
-      ...(architecture.aliases && { aliases: architecture.aliases }),
-    },
-    `"${directory}"`,
-  );
+  const names = {
+    tensors: task.head.weights === 'new' ? without(tensors, fresh.module) : tensors,
+    bodyPrefix: architecture.bodyPrefix,
+    ...(architecture.aliases && { aliases: architecture.aliases }),
+  };
+  const shapeOf = (path: string) => findTensor(path, names)?.ref.shape;
+  const declared = declaredParameters({ architecture, config: built, task, shapeOf });
+  const parameters = resolveParameters({ ...names, declared, tied, create: fresh.create }, `"${directory}"`);
   if (options.checkFinite) await assertFinite(parameters, `"${directory}"`);
 
   const lookup = (path: string): TensorRef => parameters.get(path)!;
   const graph = (form: Form, of: FormOptions = {}) =>
-    buildForm({ architecture, config: built, task, lookup, tied }, form, of);
+    buildForm({ architecture, config: built, task, lookup, tied, shapeOf }, form, of);
   const targets: Target[] = [...graph('predict').sites.values()].map((site) => site.target);
   const created = [...fresh.created];
   return {
@@ -86,7 +83,7 @@ export async function loadModel<E extends Example>(
     task,
     tokenizer,
     chatTemplate: tokenizer && (await readChatTemplate(files, tokenizer)),
-    cache: architecture.cache?.(built),
+    cache: cacheOf(architecture.cache?.(built), targets),
     tied: Object.fromEntries(Object.entries(tied).filter(([alias]) => parameters.has(alias))),
     created,
     targets,
@@ -111,6 +108,13 @@ function newParameters(architecture: Architecture, task: ModelTask, config: Mode
       return tensorRef(random.fork(path).normal(shape, 0, std));
     },
   };
+}
+
+/** The cache as the layers need it: pruned ones have fewer heads than the configuration says. */
+function cacheOf(configured: CacheShape | undefined, targets: readonly Target[]): CacheShape | undefined {
+  const kvHeads = targets.flatMap((target) => (target.role === 'key' ? [target.kvHeads!] : []));
+  const same = kvHeads.every((heads) => heads === configured?.kvHeads);
+  return configured && !same ? { ...configured, kvHeads } : configured;
 }
 
 const without = (tensors: ReadonlyMap<string, TensorRef>, module: string | undefined) =>

@@ -2,15 +2,19 @@ import { Problems } from '@peftjs/core';
 import { nonFinite } from '@peftjs/core/files';
 import type { TensorRef } from '@peftjs/core/tensor';
 
-/** What a checkpoint is asked for, and how its names may differ. */
-export interface ParameterRequest {
-  /** Shapes by parameter path. */
-  readonly declared: ReadonlyMap<string, readonly number[]>;
+/** A checkpoint, and how its names may differ. */
+export interface ParameterNames {
   /** What the checkpoint has, by its own names. */
   readonly tensors: ReadonlyMap<string, TensorRef>;
   /** Module that names may have or leave out (`bert.`, `model.`). */
   readonly bodyPrefix: string;
   readonly aliases?: (path: string) => readonly string[];
+}
+
+/** What a checkpoint is asked for. */
+export interface ParameterRequest extends ParameterNames {
+  /** Shapes by parameter path. */
+  readonly declared: ReadonlyMap<string, readonly number[]>;
   /** Alias -> source: one storage under two names. */
   readonly tied?: Readonly<Record<string, string>>;
   /** A new parameter where the checkpoint has none; undefined when it has to be there. */
@@ -21,9 +25,15 @@ export interface ParameterRequest {
 const floats: ReadonlySet<string> = new Set(['f32', 'f16', 'bf16']);
 
 /** Names under which a checkpoint may hold the parameter, the exact one first. */
-function namesOf(path: string, { bodyPrefix, aliases }: ParameterRequest): string[] {
+function namesOf(path: string, { bodyPrefix, aliases }: ParameterNames): string[] {
   const bare = path.startsWith(bodyPrefix) ? path.slice(bodyPrefix.length) : `${bodyPrefix}${path}`;
   return [path, bare].flatMap((name) => [name, ...(aliases?.(name) ?? [])]);
+}
+
+/** The checkpoint's tensor of a parameter, under whichever of its names. */
+export function findTensor(path: string, request: ParameterNames): { name: string; ref: TensorRef } | undefined {
+  const name = namesOf(path, request).find((candidate) => request.tensors.has(candidate));
+  return name === undefined ? undefined : { name, ref: request.tensors.get(name)! };
 }
 
 /**
@@ -31,14 +41,14 @@ function namesOf(path: string, { bodyPrefix, aliases }: ParameterRequest): strin
  * @throws PeftError FILE_INVALID with all that are missing, of a wrong shape or of a type no base has
  */
 export function resolveParameters(request: ParameterRequest, subject: string): Map<string, TensorRef> {
-  const { declared, tensors, tied = {}, create } = request;
+  const { declared, tied = {}, create } = request;
   const problems = new Problems();
   const resolved = new Map<string, TensorRef>();
   for (const [path, shape] of declared) {
     const source = tied[path] ?? path;
-    const name = namesOf(source, request).find((candidate) => tensors.has(candidate));
-    const found = (source !== path ? resolved.get(source) : undefined) ?? (name && tensors.get(name));
-    const ref = found || create?.(path, shape);
+    const { name, ref: own } = findTensor(source, request) ?? {};
+    const found = (source !== path ? resolved.get(source) : undefined) ?? own;
+    const ref = found ?? create?.(path, shape);
     if (!ref) {
       problems.add(`"${path}" [${shape}] is missing`);
     } else if (ref.shape.length !== shape.length || ref.shape.some((extent, i) => extent !== shape[i])) {

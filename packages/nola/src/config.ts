@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Starts by name. */
 export const variants = ['language', 'paper', 'vit'] as const;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const rank = z.number().int().positive();
 const part = z.number().min(0).lt(1);

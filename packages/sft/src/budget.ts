@@ -1,5 +1,5 @@
 import { PeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** How many numbers change: a share of those there are, or a count. */
 export const budgetKeys = {

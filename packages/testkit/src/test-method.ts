@@ -1,5 +1,5 @@
 import type { Backend, MethodFunction } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Law } from './law.js';
 import { fileLaws } from './method-laws/files.js';
 import { fixtureLaws } from './method-laws/fixture.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the papers let you choose. Keys that every method has (target modules, bias) come from core. */
 export const SparseMezoConfig = z.strictObject({

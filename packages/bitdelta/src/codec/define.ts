@@ -12,7 +12,7 @@ import {
   type Term,
   tensorRef,
 } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { decodeTerms, encodeTerms, type FileKind } from './file.js';
 
 /** A kind of a codec: how it is read, counted, and said in core's own kinds. */

@@ -13,7 +13,7 @@ import {
   type TensorRef,
   type Term,
 } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** A kind that a codec makes, with a look at the numbers of a term that comes from a file. */
 export interface FileKind {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What all codecs of this package let you choose beside their own options. */
 export const shared = {

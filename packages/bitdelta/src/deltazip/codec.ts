@@ -1,6 +1,6 @@
 import { type CompressInput, type Kinds, Problems, type Term } from '@peftjs/core';
 import { transpose } from '@peftjs/core/tensor';
-import { z } from 'zod';
+import * as z from 'zod';
 import { choose, compressChosen, type Parameter } from '../codec/compress.js';
 import { defineTermCodec, keptDense } from '../codec/define.js';
 import { shared } from '../codec/settings.js';

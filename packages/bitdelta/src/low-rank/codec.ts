@@ -16,7 +16,7 @@ import {
   termOfSvd,
 } from '@peftjs/core';
 import { elementCount } from '@peftjs/core/tensor';
-import { z } from 'zod';
+import * as z from 'zod';
 import { requireRunning } from '../cancelled.js';
 import { choose, compressChosen, type Parameter } from '../codec/compress.js';
 import { type CodecKind, defineTermCodec, keptDense } from '../codec/define.js';

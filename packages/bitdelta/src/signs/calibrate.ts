@@ -22,7 +22,7 @@ import {
   tensorRef,
   withKinds,
 } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { batchesOf, feedsFor, rowMask, type Update } from '../calibrate/model.js';
 import { requireRunning } from '../cancelled.js';
 import { scaleName, studentGraph, teacherFeeds, teacherGraph } from './distil.js';

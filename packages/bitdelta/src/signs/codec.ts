@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { choose, compressChosen } from '../codec/compress.js';
 import { type CodecKind, defineTermCodec, keptDense } from '../codec/define.js';
 import { shared } from '../codec/settings.js';

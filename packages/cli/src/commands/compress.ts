@@ -1,5 +1,5 @@
 import { compress as compressUpdate, PeftError, packCompressed, writeCompressed } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { openCalibration } from '../calibrate.js';
 import { type Context, defineCommand } from '../command.js';
 import { common } from '../common.js';

@@ -1,5 +1,5 @@
 import { slotNames } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineCommand } from '../command.js';
 import { common } from '../common.js';
 import { type Conversion, writers } from '../convert/write.js';
@@ -26,6 +26,14 @@ const options = z.object({
   targetModules: list()
     .optional()
     .meta({ flags: '--target-modules <names>', description: 'modules of an ONNX model that get inputs: a,b' }),
+  heads: z.coerce.number().int().nonnegative().default(0).meta({
+    flags: '--heads <n>',
+    description: 'key and value heads that go of every layer for --to pruned, those that the adapter changes least',
+  }),
+  channels: z.coerce.number().min(0).lt(1).default(0).meta({
+    flags: '--channels <part>',
+    description: 'part of the feed-forward channels that goes of every layer for --to pruned',
+  }),
   names: z
     .enum(keysOf(slotNames))
     .default('olive')
@@ -46,6 +54,7 @@ export const convert = defineCommand({
     'peft convert ./adapter adapter.onnx_adapter --to onnx-adapter',
     'peft convert ./sparse ./supertuning --to peft --layout SUPERTUNING',
     'peft convert model.onnx adapter-ready.onnx --to onnx --target-modules q_proj,v_proj',
+    'peft convert ./adapter ./smaller --to pruned --base ./base --heads 3 --channels 0.4',
     'peft convert ./adapter with-adapter.onnx --to onnx --base model.onnx',
   ],
   async run(o, { output, signal }, [path = '', out = '']) {
@@ -62,6 +71,7 @@ export const convert = defineCommand({
       dtype: o.dtype,
       names: o.names,
       targetModules: o.targetModules,
+      fewer: { heads: o.heads, channels: o.channels },
       signal,
     };
     const result = await writers[o.to](conversion);

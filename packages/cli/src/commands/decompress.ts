@@ -7,7 +7,7 @@ import {
   writeAdapter,
 } from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineCommand } from '../command.js';
 import { common } from '../common.js';
 import { loadPlugins } from '../plugins.js';

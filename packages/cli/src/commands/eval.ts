@@ -1,5 +1,5 @@
 import { evaluate, type Row } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
 import { defineCommand } from '../command.js';

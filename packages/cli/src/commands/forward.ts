@@ -1,7 +1,7 @@
 import { PeftError } from '@peftjs/core';
 import { openWeights, writeSafetensors } from '@peftjs/core/files';
 import { tensorRef } from '@peftjs/core/tensor';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
 import { defineCommand } from '../command.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { attachDelta, PeftError } from '@peftjs/core';
 import { generate, type Model, openDecoder, rows } from '@peftjs/models';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
 import { defineCommand } from '../command.js';

@@ -1,5 +1,5 @@
 import { isPeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineCommand } from '../command.js';
 import { common } from '../common.js';
 import { type Format, formatOf } from '../formats.js';

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { PeftError } from '@peftjs/core';
 import { readRecipe } from '@peftjs/merge';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { type Context, defineCommand, type Result } from '../command.js';
 import { common } from '../common.js';
@@ -68,7 +68,7 @@ async function attach({ base, models, set, output: directory }: Named, { output,
   const adapter = (await readAdapters(models, { plugins, base, signal, warn: output.talk }))!;
   const labels = labelsOf(adapter);
   const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
-  return writeMerged(model, adapter, directory, plugins.kinds);
+  return writeMerged(model, adapter, directory, { kinds: plugins.kinds });
 }
 
 /** A file with the command's own keys, or the text of a mergekit recipe. */

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join, parse } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { isAdapter, type ReadingOptions, readAnyAdapter } from '../any-adapter.js';
 import { defineCommand } from '../command.js';
 import { common, model } from '../common.js';

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Adapter, readAdapter, ScheduleConfig, stack, type TrainEvent, train, writeAdapter } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
 import { type Context, defineCommand } from '../command.js';

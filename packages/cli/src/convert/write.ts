@@ -1,5 +1,16 @@
-import { encodeOnnxAdapter, ggufOfAdapter, onnxParameters, slotNames, writeAdapter, writeGguf } from '@peftjs/core';
+import {
+  elementCount,
+  encodeOnnxAdapter,
+  ggufOfAdapter,
+  onnxParameters,
+  type Parameters,
+  slotNames,
+  writeAdapter,
+  writeGguf,
+} from '@peftjs/core';
 import { writeFileAtomic } from '@peftjs/core/files';
+import { type Fewer, pruningScores, weakest } from '@peftjs/dsee';
+import { prunedParameters } from '@peftjs/models';
 import { type AdapterInput, readAdapterAs } from '../any-adapter.js';
 import { baseShape } from '../base-shape.js';
 import type { Result } from '../command.js';
@@ -18,6 +29,8 @@ export interface Conversion extends AdapterInput {
   readonly dtype: 'f32' | 'f16';
   readonly names: keyof typeof slotNames;
   readonly targetModules: readonly string[] | undefined;
+  /** What goes of every layer for --to pruned. */
+  readonly fewer: Fewer;
   readonly signal: AbortSignal;
 }
 
@@ -53,13 +66,41 @@ async function toOnnxAdapter(conversion: Conversion): Promise<Result> {
   return { tensors: parameters.size, modules: parameters.size / 2, digest: adapter.digest };
 }
 
-async function toMerged(conversion: Conversion): Promise<Result> {
-  const { base, output, plugins } = conversion;
+/** The adapter, and the model that it is merged into. */
+async function merging(conversion: Conversion) {
+  const { base } = conversion;
   if (base === undefined) throw new UsageError(['--base is missing: the model that the adapter is merged into']);
   const adapter = await readAdapterAs(conversion);
   const labels = labelsOf(adapter);
   const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
-  return { ...(await writeMerged(model, adapter, output, plugins.kinds)), digest: adapter.digest };
+  return { adapter, model };
+}
+
+async function toMerged(conversion: Conversion): Promise<Result> {
+  const { adapter, model } = await merging(conversion);
+  const written = await writeMerged(model, adapter, conversion.output, { kinds: conversion.plugins.kinds });
+  return { ...written, digest: adapter.digest };
+}
+
+const numbersIn = (parameters: Parameters): number =>
+  [...new Set(parameters.values())].reduce((sum, { shape }) => sum + elementCount(shape), 0);
+
+/** The merged model without the heads and channels that the adapter changes least. */
+async function toPruned(conversion: Conversion): Promise<Result> {
+  const { fewer, output, plugins } = conversion;
+  if (!fewer.heads && !fewer.channels)
+    throw new UsageError(['--heads and --channels are missing: what goes of every layer, one of them at least']);
+  const { adapter, model } = await merging(conversion);
+  const removed = weakest(await pruningScores(adapter, model), fewer);
+  const { targets } = model;
+  let left = 0;
+  const change = (parameters: Parameters): Parameters => {
+    const pruned = prunedParameters({ targets, parameters }, removed);
+    left = numbersIn(pruned);
+    return pruned;
+  };
+  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change });
+  return { ...written, parameters: numbersIn(model.parameters), left, digest: adapter.digest };
 }
 
 /** What can be made, by the name of the format. */
@@ -68,5 +109,6 @@ export const writers = {
   gguf: toGguf,
   'onnx-adapter': toOnnxAdapter,
   merged: toMerged,
+  pruned: toPruned,
   onnx: toOnnx,
 } as const satisfies Readonly<Record<string, (conversion: Conversion) => Promise<Result>>>;

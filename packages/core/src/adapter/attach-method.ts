@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { PeftError } from '../errors.js';
 import { promoteWeight, sortNodes } from '../graph/edit.js';
 import type { ShapedValue } from '../graph/graph.js';

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { toF32 } from '../tensor/convert.js';

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { PeftError, Problems } from '../errors.js';
 import { elementCount } from '../tensor/dtype.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { PeftError } from '../errors.js';
 import type { TargetRules } from './match.js';
 import { nearNames } from './near.js';

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { requireStamp, stamp } from '../delta/stamp.js';
 import { PeftError } from '../errors.js';
 import { type Resolved, resolveConfig, type SharedOptions } from './config.js';

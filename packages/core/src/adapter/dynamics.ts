@@ -69,8 +69,9 @@ export interface StepEnd<C> {
   /**
    * The loss of a batch of `rows` random training rows.
    * @param instead tensors in place of trained, held or `scalars` ones, by name
+   * @param draw calls of one step with the same number see the same rows; other rows at every call when not given
    */
-  loss(rows: number, instead?: NamedTensors): Promise<number>;
+  loss(rows: number, instead?: NamedTensors, draw?: number): Promise<number>;
 }
 
 /** Changes between two updates. */

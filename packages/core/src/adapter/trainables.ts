@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import { elementCount } from '../tensor/dtype.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { PeftError, Problems } from '../errors.js';
 import { sha256 } from '../files/digest.js';
 import { isJsonObject, type JsonObject, quote, toPlain } from '../files/json-values.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { PeftError } from '../errors.js';
 import type { Delta, Kind } from './delta.js';
 import type { Kinds } from './registry.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import { alloc } from '../tensor/dtype.js';

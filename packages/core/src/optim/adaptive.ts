@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { alloc } from '../tensor/dtype.js';
 import { coefficient, defineOptimizer, epsilon, l2Scalar, withL2 } from './optimizer.js';
 

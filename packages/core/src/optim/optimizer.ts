@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { stamp } from '../delta/stamp.js';
 import { Problems } from '../errors.js';
 import type { ShapedValue } from '../graph/graph.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Adapter } from '../delta/delta.js';
 import { coreVersion } from '../delta/stamp.js';
 

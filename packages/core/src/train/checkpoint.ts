@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { platform } from '#platform';
 import type { Tensors } from '../adapter/start.js';
 import { PeftError, Problems } from '../errors.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Bound, requireBound } from '../adapter/define-method.js';
 import type { Backend } from '../backend/backend.js';
 import type { Adapter } from '../delta/delta.js';

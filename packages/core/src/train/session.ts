@@ -109,7 +109,8 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
       observed: observed ?? new Map(),
       rng: createRandom(o.seed).fork('step', now.step),
       read,
-      loss: (rows, instead) => lossOf(rows, instead ?? new Map(), tries++),
+      loss: (rows, instead, draw) =>
+        lossOf(rows, instead ?? new Map(), draw === undefined ? [tries++] : ['draw', draw]),
     });
     if (edit?.set) await set(edit.set);
     progress = {
@@ -147,13 +148,19 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     if (rest.size > 0) await stepper!.write(rest);
   }
 
-  async function lossOf(rows: number, instead: RunTensors['held'], attempt: number): Promise<number> {
+  async function lossOf(
+    rows: number,
+    instead: RunTensors['held'],
+    draw: readonly (string | number)[],
+  ): Promise<number> {
     probe ??= await createProbe(attachMethod(model.graph('train'), plan, laid.start, { training: false }).model, {
       task,
       examples: prepared.examples,
       backend: o.backend,
     });
-    const order = createRandom(o.seed).fork('probe', progress.step, attempt).permutation(prepared.examples.length);
+    const order = createRandom(o.seed)
+      .fork('probe', progress.step, ...draw)
+      .permutation(prepared.examples.length);
     return probe.loss([...order.subarray(0, rows)], { ...(await inputs()), ...Object.fromEntries(instead) });
   }
 

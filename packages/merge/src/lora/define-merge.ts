@@ -1,5 +1,5 @@
 import { PeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LoraMerge, LoraMergeFunction } from './define.js';
 
 /** A way to merge adapters as a function of its options. The description itself is at `.merge`. */

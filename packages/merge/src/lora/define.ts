@@ -1,5 +1,5 @@
 import type { CompactReport, Delta, Kinds } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Keep } from './draws.js';
 import type { Weighted } from './inputs.js';
 

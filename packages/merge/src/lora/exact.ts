@@ -1,5 +1,5 @@
 import { compact, type Delta, f32, lowRankTerm, PeftError, scale, sum, type Term, tensorRef } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LoraContext } from './define.js';
 import { defineLoraMerge } from './define-merge.js';
 import { type Module, modulesOf } from './parts.js';

@@ -10,7 +10,7 @@ import {
   tensorRef,
   transpose,
 } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LoraContext } from './define.js';
 import { defineLoraMerge } from './define-merge.js';
 import { type Module, modulesOf } from './parts.js';

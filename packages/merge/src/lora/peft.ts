@@ -1,5 +1,5 @@
 import { compact, scale, sum } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LoraContext, LoraMerged, LoraMergeFunction } from './define.js';
 import { defineLoraMerge } from './define-merge.js';
 import { requireFactors } from './parts.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { keepAtRandom } from '../draws.js';
 import { keepSelected } from '../select.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { uniformDraws } from '../draws.js';
 import { taskVectorFamily } from '../vectors/family.js';

@@ -1,5 +1,5 @@
 import { Problems } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge, type WholeModel } from '../define.js';
 import { assign } from '../rebasin/assign.js';
 import { permuteTensor, similarity } from '../rebasin/permute.js';

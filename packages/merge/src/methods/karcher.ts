@@ -1,5 +1,5 @@
 import { PeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { type Gram, gramOf, gramReducers } from '../vectors/gram.js';
 import { weightedSum } from '../vectors/sum.js';

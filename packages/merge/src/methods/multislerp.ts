@@ -1,5 +1,5 @@
 import { PeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { gramOf, gramReducers } from '../vectors/gram.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { eachFibre } from '../vectors/fibres.js';

@@ -1,5 +1,5 @@
 import { type Matrix, matmul, type Svd, svd, transpose } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge, type WholeContext, type WholeModel } from '../define.js';
 import { noWeights } from './options.js';
 

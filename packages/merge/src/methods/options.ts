@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Options that several methods share, by the words users know them under. */
 export const lambda = z.number().default(1).meta({ description: 'Scales the merged task vector before it is added.' });

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Chunk, defineMerge } from '../define.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { noWeights } from './options.js';

@@ -1,5 +1,5 @@
 import { svd } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { taskVector } from '../vectors/delta.js';
 import { noWeights } from './options.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Chunk, defineMerge, type Reducer, type TensorContext } from '../define.js';
 import { isIn, magnitudeBits } from '../select.js';
 import { consensus } from '../vectors/consensus.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Chunk, defineMerge, type Source } from '../define.js';
 import { lerpWeights, slerpWeights } from '../vectors/sphere.js';
 import { weightedSum } from '../vectors/sum.js';

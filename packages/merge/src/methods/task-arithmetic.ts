@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { taskVectorFamily } from '../vectors/family.js';
 import { lambda, normalize } from './options.js';

@@ -1,5 +1,5 @@
 import { PeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { keepSelected } from '../select.js';
 import type { Rule } from '../vectors/consensus.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { weightedSum } from '../vectors/sum.js';
 import { noWeights } from './options.js';

@@ -1,6 +1,6 @@
 import { type DType, PeftError, Problems } from '@peftjs/core';
 import { parseAllDocuments } from 'yaml';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { RecipeFile, type Reference } from './schema.js';
 import type { Settings } from './settings.js';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Setting, Settings } from './settings.js';
 
 /** Values of a recipe as YAML gives them; keys that are not read here are refused by `readRecipe`, by name. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Chunk, defineMerge, type Reducer, type Source } from '../define.js';
 import { taskVector, taskVectorOf } from '../vectors/delta.js';
 

@@ -32,7 +32,8 @@ export interface Head<C> {
 /** Extents of the key/value cache of a decoder. */
 export interface CacheShape {
   readonly layers: number;
-  readonly kvHeads: number;
+  /** Of every layer, or layer by layer where they differ. */
+  readonly kvHeads: number | readonly number[];
   readonly headDim: number;
 }
 

@@ -1,10 +1,22 @@
 import { mulDim, type ShapedValue } from '@peftjs/core/graph';
 import { type Grid, rowsOf } from './grid.js';
-import type { HeadSizes, Net } from './net.js';
+import { type HeadSizes, type Net, rowsLeft } from './net.js';
 
 /** [batch*count, heads*headDim] -> [batch, heads, count, headDim]. */
 export function splitHeads(net: Net, x: ShapedValue, grid: Grid, heads: number, headDim: number): ShapedValue {
   return net.ops.transpose(net.ops.reshape(x, ['batch', grid.count, heads, headDim]), [0, 2, 1, 3]);
+}
+
+/** Heads of a layer as its query and key weights have them; those of the configuration where the two do not go together. */
+export function headsLeft(
+  net: Net,
+  paths: { readonly query: string; readonly key: string },
+  size: HeadSizes,
+): HeadSizes {
+  const { heads, kvHeads, headDim } = size;
+  const left = (path: string, configured: number) => rowsLeft(net, path, configured * headDim, headDim) / headDim;
+  const pruned = { heads: left(paths.query, heads), kvHeads: left(paths.key, kvHeads), headDim };
+  return pruned.heads % pruned.kvHeads === 0 ? pruned : { heads, kvHeads, headDim };
 }
 
 export interface Past {

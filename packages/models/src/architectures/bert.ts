@@ -1,11 +1,11 @@
 import type { ShapedValue } from '@peftjs/core/graph';
 import { activations } from './activations.js';
 import { type BuildOptions, defineArchitecture } from './architecture.js';
-import { attention, splitHeads } from './attention.js';
+import { attention, headsLeft, splitHeads } from './attention.js';
 import { type BertConfig, bertConfig } from './bert-config.js';
 import { flat, narrow, type TextGrid, tokenInputs } from './grid.js';
 import { type Body, featureHeads } from './heads.js';
-import { embedding, type LinearOptions, layerNorm, linear, type Net } from './net.js';
+import { embedding, type LinearOptions, layerNorm, linear, type Net, rowsLeft } from './net.js';
 import { type LayerContext, stack } from './stack.js';
 
 /** The encoder without a head (BERT, https://arxiv.org/abs/1810.04805): learned positions, norms after each sum. */
@@ -38,10 +38,15 @@ function encoderLayer(
   { layer, all, asking }: LayerContext,
 ): ShapedValue {
   const { ops } = net;
-  const { hiddenSize: d, heads, headDim, layerNormEps } = c;
-  const size = { heads, kvHeads: heads, headDim };
+  const { hiddenSize: d, headDim, layerNormEps } = c;
+  const self = `${path}.attention.self`;
+  const configured = { heads: c.heads, kvHeads: c.heads, headDim };
+  const size = headsLeft(net, { query: `${self}.query`, key: `${self}.key` }, configured);
+  const { heads } = size;
+  const width = heads * headDim;
+  const inner = rowsLeft(net, `${path}.intermediate.dense`, c.intermediateSize);
   const project = (role: 'query' | 'key' | 'value', from: ShapedValue) =>
-    linear(net, `${path}.attention.self.${role}`, from, { in: d, out: d, bias: true, layer, role, attention: size });
+    linear(net, `${self}.${role}`, from, { in: d, out: width, bias: true, layer, role, attention: size });
 
   const x = narrow(net, h, asking.reads);
   const q = splitHeads(net, ops.mul(project('query', x), 1 / Math.sqrt(headDim)), asking.grid, heads, headDim);
@@ -52,10 +57,10 @@ function encoderLayer(
     linear(net, `${path}.${name}.dense`, from, { ...options, bias: true, layer });
   const norm = (name: string, from: ShapedValue) => layerNorm(net, `${path}.${name}.LayerNorm`, from, d, layerNormEps);
 
-  const o = dense('attention.output', context, { in: d, out: d, role: 'output', attention: size });
+  const o = dense('attention.output', context, { in: width, out: d, role: 'output', attention: size });
   const y = norm('attention.output', ops.add(o, x));
-  const up = dense('intermediate', y, { in: d, out: c.intermediateSize, role: 'up' });
-  const down = dense('output', activations[c.activation]!(net, up), { in: c.intermediateSize, out: d, role: 'down' });
+  const up = dense('intermediate', y, { in: d, out: inner, role: 'up' });
+  const down = dense('output', activations[c.activation]!(net, up), { in: inner, out: d, role: 'down' });
   return norm('output', ops.add(down, y));
 }
 

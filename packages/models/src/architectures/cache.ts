@@ -1,5 +1,4 @@
 import type { Dim, ShapedValue } from '@peftjs/core/graph';
-import type { CacheShape } from './architecture.js';
 import type { Past } from './attention.js';
 import type { Net } from './net.js';
 
@@ -11,7 +10,6 @@ export const cacheNames = (layer: number, part: 'key' | 'value') => ({
 
 /** What a layer adds to the graph when keys and values are cached. */
 export interface Caching {
-  readonly shape: CacheShape;
   /** Hides unused places: batch × 1 × 1 × past. */
   readonly bias: ShapedValue;
   /** Collects the new keys and values under their names. */
@@ -20,12 +18,12 @@ export interface Caching {
 
 /** Declares the cache of one layer and notes its new keys and values [batch, kvHeads, length, headDim]. */
 export function cached(net: Net, layer: number, key: ShapedValue, value: ShapedValue, caching: Caching): Past {
-  const { shape, bias, outputs } = caching;
-  const dims: Dim[] = ['batch', shape.kvHeads, 'past', shape.headDim];
+  const { bias, outputs } = caching;
   const declare = (part: 'key' | 'value', fresh: ShapedValue) => {
     const { past, present } = cacheNames(layer, part);
     outputs[present] = fresh;
-    return net.ops.input(past, 'f32', dims);
+    const [batch, kvHeads, , headDim] = fresh.shape as [Dim, Dim, Dim, Dim];
+    return net.ops.input(past, 'f32', [batch, kvHeads, 'past', headDim]);
   };
   return { key: declare('key', key), value: declare('value', value), bias };
 }

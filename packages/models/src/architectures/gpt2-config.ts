@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type RawConfig, readFields } from '../config.js';
 import { activations } from './activations.js';
 

@@ -19,7 +19,7 @@ function body(net: Net, c: Gpt2Config, prefix: string, options: BuildOptions): B
   return stack(net, grid, net.ops.add(words, places), options, {
     layers: c.layers,
     causal: true,
-    cache: cacheOf(c),
+    cache: true,
     norm: (x) => layerNorm(net, `${prefix}ln_f`, x, c.hiddenSize, c.layerNormEps),
     build: (x, context) => layer(net, c, `${prefix}h.${context.layer}`, x, context),
   });

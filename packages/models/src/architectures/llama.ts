@@ -1,12 +1,12 @@
 import type { ShapedValue } from '@peftjs/core/graph';
 import { activations } from './activations.js';
 import { type Architecture, type BuildOptions, type CacheShape, defineArchitecture } from './architecture.js';
-import { attention, splitHeads } from './attention.js';
+import { attention, headsLeft, splitHeads } from './attention.js';
 import { cached } from './cache.js';
 import { type Grid, narrow, tokenInputs } from './grid.js';
 import { type Body, decoderHeads } from './heads.js';
 import { type LlamaConfig, llamaConfig } from './llama-config.js';
-import { embedding, linear, type Net, rmsNorm } from './net.js';
+import { embedding, linear, type Net, rmsNorm, rowsLeft } from './net.js';
 import { type Rotation, rotation } from './rotary.js';
 import { type LayerContext, stack } from './stack.js';
 
@@ -25,7 +25,7 @@ function body(net: Net, c: LlamaConfig, prefix: string, options: BuildOptions): 
   return stack(net, grid, h, options, {
     layers: c.layers,
     causal: true,
-    cache: cacheOf(c),
+    cache: true,
     norm: (x) => rmsNorm(net, `${prefix}norm`, x, c.hiddenSize, c.rmsNormEps),
     build: (x, context) => layer(net, c, `${prefix}layers.${context.layer}`, x, context, turnOf),
   });
@@ -56,8 +56,9 @@ function selfAttention(
   { layer, all, asking, caching }: LayerContext,
   turnOf: (grid: Grid) => Rotation,
 ): ShapedValue {
-  const { hiddenSize: d, heads, kvHeads, headDim } = c;
-  const size = { heads, kvHeads, headDim };
+  const { hiddenSize: d } = c;
+  const size = headsLeft(net, { query: `${path}.q_proj`, key: `${path}.k_proj` }, c);
+  const { heads, kvHeads, headDim } = size;
   const project = (name: string, role: 'query' | 'key' | 'value', from: ShapedValue, out: number) =>
     linear(net, `${path}.${name}`, from, { in: d, out, bias: c.qkvBias, layer, role, attention: size });
   const turn = (y: ShapedValue, grid: Grid, n: number) => {
@@ -80,7 +81,8 @@ function selfAttention(
 
 /** SwiGLU (https://arxiv.org/abs/2002.05202): (act(x Gᵀ) ⊙ x Uᵀ) Dᵀ. */
 function feedForward(net: Net, c: LlamaConfig, path: string, x: ShapedValue, layer: number): ShapedValue {
-  const { hiddenSize: d, intermediateSize: inner, mlpBias: bias } = c;
+  const { hiddenSize: d, mlpBias: bias } = c;
+  const inner = rowsLeft(net, `${path}.up_proj`, c.intermediateSize);
   const gate = linear(net, `${path}.gate_proj`, x, { in: d, out: inner, bias, layer, role: 'gate' });
   const up = linear(net, `${path}.up_proj`, x, { in: d, out: inner, bias, layer, role: 'up' });
   const gated = net.ops.mul(activations[c.activation]!(net, gate), up);

@@ -10,6 +10,8 @@ export interface ParameterSource {
   readonly tied: Readonly<Record<string, string>>;
   /** Other paths of a module or parameter; its own may be among them. */
   aliases?(path: string): readonly string[];
+  /** What shape the checkpoint has for the parameter at `path`, if it has it. */
+  shapeOf?(path: string): readonly number[] | undefined;
 }
 
 /** What an architecture builds with: the graph's operations, the weights by parameter path, and the named places. */
@@ -56,6 +58,15 @@ export interface HeadSizes {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+}
+
+/**
+ * Rows of a module's weight (out, in). Layers are as large as their tensors: where the checkpoint has fewer rows than the
+ * configuration says, and whole units of them, the layer has been pruned. All else is what the configuration says.
+ */
+export function rowsLeft(net: Net, path: string, configured: number, unit = 1): number {
+  const rows = net.shapeOf?.(`${path}.weight`)?.[0] ?? configured;
+  return rows > 0 && rows < configured && rows % unit === 0 ? rows : configured;
 }
 
 /** y = x Wᵀ + b of a module with weight (out, in): x [rows, in] -> [rows, out]. Its path becomes a target. */

@@ -1,5 +1,5 @@
 import type { ShapedValue } from '@peftjs/core/graph';
-import type { BuildOptions, CacheShape } from './architecture.js';
+import type { BuildOptions } from './architecture.js';
 import type { Caching } from './cache.js';
 import { attentionBias, type Grid, pastBias, type Reads, readInputs } from './grid.js';
 import type { Body } from './heads.js';
@@ -25,7 +25,8 @@ export interface StackOptions {
   readonly layers: number;
   /** A token sees only what comes before it, and itself. */
   readonly causal: boolean;
-  readonly cache?: CacheShape;
+  /** Keys and values can be cached. */
+  readonly cache?: boolean;
   /** Norm after the last layer. */
   readonly norm?: (h: ShapedValue) => ShapedValue;
   /** h [batch*length, width] -> the rows of `asking`. */
@@ -38,7 +39,7 @@ export function stack(net: Net, grid: Grid, h: ShapedValue, options: BuildOption
   const all: Asking = { grid, bias: attentionBias(net, grid, grid, of.causal) };
   const last: Asking = reads ? { grid: reads.grid, bias: attentionBias(net, reads.grid, grid, of.causal), reads } : all;
   const outputs: Record<string, ShapedValue> = {};
-  const caching = options.cache && of.cache && startCache(net, of.cache, outputs);
+  const caching = options.cache && of.cache && startCache(net, outputs);
   let hidden = h;
   for (let layer = 0; layer < of.layers; layer++) {
     if (options.hiddenStates) outputs[`hidden_states.${layer}`] = hidden;
@@ -50,6 +51,6 @@ export function stack(net: Net, grid: Grid, h: ShapedValue, options: BuildOption
   return { hidden, grid, outputs };
 }
 
-function startCache(net: Net, shape: CacheShape, outputs: Record<string, ShapedValue>): Caching {
-  return { shape, outputs, bias: pastBias(net, net.ops.input('past_mask', 'i64', ['batch', 'past'])) };
+function startCache(net: Net, outputs: Record<string, ShapedValue>): Caching {
+  return { outputs, bias: pastBias(net, net.ops.input('past_mask', 'i64', ['batch', 'past'])) };
 }

@@ -1,5 +1,5 @@
 import { PeftError, Problems } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ImageShape } from '../architectures/architecture.js';
 import { readJson } from '../directory.js';
 import { type Image, rgb } from './image.js';

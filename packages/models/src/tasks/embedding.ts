@@ -1,5 +1,5 @@
 import { type Example, PeftError } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Pooling } from '../architectures/pooling.js';
 import { type Layout, packBatch } from '../data/pack.js';
 import { readJson, readJsonValue } from '../directory.js';

@@ -1,5 +1,5 @@
 import type { Context } from 'hono';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { type ApiError, invalidBody, notJson } from './errors.js';
 
 /** Carries an answer out of a handler. */

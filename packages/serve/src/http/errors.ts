@@ -1,5 +1,5 @@
 import { type ErrorCode, isPeftError } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 /** An error as OpenAI's API reports it. */
 export interface ApiError {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * Fields of OpenAI's API that change nothing here: clients send them, so they are read over.

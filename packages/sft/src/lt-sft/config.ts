@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { budgetKeys } from '../budget.js';
 
 const weight = z.number().nonnegative().default(0);

@@ -1,5 +1,5 @@
 import { defineOptimizer, f32, type Ops, type ShapedValue } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const beta = z.number().gt(0).lt(1);
 

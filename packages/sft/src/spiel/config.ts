@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { budgetKeys } from '../budget.js';
 
 const coefficient = z.number().gt(0).lt(1);

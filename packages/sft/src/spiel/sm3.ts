@@ -1,5 +1,5 @@
 import { defineOptimizer, type Ops, PeftError, type ShapedValue } from '@peftjs/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { zeros } from '../coordinates.js';
 
 const extent = z.number().int().positive();

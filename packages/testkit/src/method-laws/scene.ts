@@ -29,7 +29,7 @@ import {
   type TrainOptions,
   toAdapter,
 } from '@peftjs/core';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Tolerance } from '../allclose.js';
 import { tensorOf } from '../numbers.js';
 import { tinyModel } from '../tiny-model.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { codeKey, type FileNames, fileKey } from '../../adapter/config.js';
 import type { TargetRules } from '../../adapter/match.js';
 import { Problems } from '../../errors.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { FileNames } from '../../adapter/config.js';
 import { type PatternEntry, patternLookup } from '../../adapter/patterns.js';
 import { brief, type FileFormat, readConfig, ruleFileKeys, sharedFileKeys } from '../common/config.js';

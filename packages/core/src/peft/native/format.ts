@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** More than any adapter has: a file beyond it is an attempt to exhaust memory. */
 const mostParameters = 2 ** 17;

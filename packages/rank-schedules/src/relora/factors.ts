@@ -1,0 +1,28 @@
+import { f32, type Params, type Tensor } from '@peftjs/core';
+
+const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
+
+/** [A₁; A₂] and [B₁ B₂]: their product is the sum of the products. A: r × in, B: out × r. */
+export function besideEachOther(parts: readonly { readonly a: Tensor; readonly b: Tensor }[]): {
+  readonly a: Tensor;
+  readonly b: Tensor;
+} {
+  const inside = parts[0]!.a.shape[1]!;
+  const out = parts[0]!.b.shape[0]!;
+  const r = parts.reduce((sum, { a }) => sum + a.shape[0]!, 0);
+  const a = new Float32Array(r * inside);
+  const b = new Float32Array(out * r);
+  let at = 0;
+  for (const part of parts) {
+    const own = part.a.shape[0]!;
+    a.set(floats(part.a), at * inside);
+    for (let o = 0; o < out; o++) b.set(floats(part.b).subarray(o * own, (o + 1) * own), o * r + at);
+    at += own;
+  }
+  return { a: f32([r, inside], a), b: f32([out, r], b) };
+}
+
+/** What earlier rounds have left, and what this one trains. */
+export function partsOf({ a0, b0, a, b }: Params<Tensor>) {
+  return [...(a0 && b0 ? [{ a: a0, b: b0 }] : []), ...(a && b ? [{ a, b }] : [])];
+}

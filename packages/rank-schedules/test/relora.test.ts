@@ -1,0 +1,58 @@
+import { type Adapter, adamw, bindMethod, type TrainEvent, toF32, train } from '@peftjs/core';
+import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
+import { describe, expect, it } from 'vitest';
+import { type ReloraOptions, relora } from '../src/index.js';
+
+const path = 'model.layers.0.up.weight';
+
+async function ran(options: ReloraOptions, steps: number): Promise<{ events: TrainEvent[]; adapter: Adapter }> {
+  const run = train(tinyModel(), {
+    method: relora({ targetModules: ['up', 'mix'], r: 2, ...options }),
+    data: tinyRows(),
+    backend: referenceBackend(),
+    optimizer: adamw(),
+    lr: 0.02,
+    steps,
+    batchSize: 12,
+    warmupSteps: 1,
+  });
+  const events: TrainEvent[] = [];
+  for await (const event of run) events.push(event);
+  return { events, adapter: await run.result() };
+}
+
+const losses = (events: readonly TrainEvent[]) => events.flatMap((e) => (e.type === 'step' ? [e.loss] : []));
+const factors = async ({ delta }: Adapter) => {
+  const { a, b } = delta.params.get(path)![0]!.tensors;
+  return { a: toF32(await a!.read()), b: toF32(await b!.read()) };
+};
+
+describe('relora', () => {
+  testMethod(relora, { config: { r: 2, restarts: 1 } });
+  testMethod(relora, { config: { r: 3, alpha: 6, restarts: 3, targetModules: ['mix'] } });
+
+  it('a restart leaves the model as it is, keeps what was trained, and ranks add up', async () => {
+    const one = await ran({ restarts: 0 }, 3);
+    const three = await ran({ restarts: 2 }, 9);
+    expect(losses(three.events).slice(0, 3)).toEqual(losses(one.events));
+    const [first, all] = [await factors(one.adapter), await factors(three.adapter)];
+    expect(all.a.shape).toEqual([6, 6]);
+    expect([...all.a.data.subarray(0, first.a.data.length)]).toEqual([...first.a.data]);
+    expect([...all.b.data.subarray(0, 2)]).toEqual([...first.b.data.subarray(0, 2)]);
+    // The loss of the first update after a restart is that of the factors put aside.
+    expect(losses(three.events)[3]).toBeLessThan(losses(three.events)[2]!);
+    expect(losses(three.events).at(-1)).toBeLessThan(losses(three.events)[3]!);
+  });
+
+  it('the rate and the optimizer begin again with every round', async () => {
+    const { events } = await ran({ restarts: 1 }, 6);
+    const rates = events.flatMap((e) => (e.type === 'step' ? [e.lr] : []));
+    expect(rates.slice(3)).toEqual(rates.slice(0, 3));
+    expect(events.filter(({ type }) => type === 'phase')).toEqual([{ type: 'phase', step: 3, phase: 'round 2' }]);
+  });
+
+  it('refuses ranks that cannot be', () => {
+    expect(() => bindMethod(relora({ r: 7, targetModules: ['up'] }), tinyModel())).toThrow(/rank 6 at most, r is 7/);
+    expect(() => relora({ restarts: -1 })).toThrow(/restarts/);
+  });
+});
