@@ -23,6 +23,10 @@ export const recipes: readonly Recipe[] = [
   { name: 'relora r 8', method: 'relora', set: { r: 8, alpha: 16 }, lr: 1e-3, targetModules: attention },
   { name: 'galore r 64', method: 'galore', set: {}, lr: 1e-3 },
   { name: 'hft', method: 'hft', set: {}, lr: 3e-4 },
+  { name: 'pst 50 %', method: 'pst', set: { sparsity: 0.5 }, lr: 5e-4 },
+  { name: 'compacter', method: 'compacter', set: {}, lr: 3e-3 },
+  { name: 'sara', method: 'sara', set: {}, lr: 1e-3 },
+  { name: 'intrinsic 200', method: 'intrinsic', set: { dimension: 200 }, lr: 1e-2, targetModules: attention },
 ];
 
 /** Data sets with their epochs, and what PEFT reaches by LoRA r 8, r 1 and full fine-tuning (mean accuracy). */
