@@ -1,5 +1,5 @@
 /**
- * Methods whose adapters become a layout of PEFT's only when they are saved: their tensors, drawn at random, are written
+ * Methods whose adapters become a layout of PEFT's when they are saved: their tensors, drawn at random, are written
  * by `writeAdapter` and attached here; PEFT loads the same directories, answers, and merges. Keeps the result in
  * methods-result.json. Needs a Python with peft (PEFTJS_PYTHON) and the goldens (PEFTJS_SHARED).
  */
@@ -21,9 +21,11 @@ import {
   writeAdapter,
 } from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
+import { ia3 } from '@peftjs/ia3';
 import { materialize, nola } from '@peftjs/nola';
 import { sora } from '@peftjs/sora';
 import { goldensPath } from '@peftjs/testkit';
+import { vera } from '@peftjs/vera';
 import { findPython, measure } from '../../benchmarks/measure.js';
 import { logitsOf } from '../goldens/adapted.js';
 import { makeBackend } from '../goldens/backend.js';
@@ -94,6 +96,17 @@ const cases: readonly Case[] = [
     method: nola({ r: 2, alpha: 4, bases: 16, variant: 'vit', targetModules: ['query', 'value'] }),
     exported: materialize,
   },
+  { name: 'ia3, llama, places of the paper', ...llama, method: ia3() },
+  {
+    name: 'ia3, bert',
+    ...bert,
+    method: ia3({ targetModules: ['key', 'value', 'output.dense'], feedforwardModules: ['output.dense'] }),
+  },
+  {
+    name: 'ia3, gpt2',
+    ...gpt2,
+    method: ia3({ targetModules: ['c_attn', 'mlp.c_proj'], feedforwardModules: '.*mlp.c_proj' }),
+  },
 ];
 
 async function adapterOf({ model }: Base, { method, trained, exported }: Case): Promise<Adapter> {
@@ -121,7 +134,10 @@ for (const [i, one] of cases.entries()) {
   const dir = join(work, String(i));
   mkdirSync(dir);
   const folder = join(dir, 'adapter');
-  await writeAdapter(folder, await adapterOf(base, one), { layout: 'LORA', base: { targets } });
+  await writeAdapter(folder, await adapterOf(base, one), {
+    layout: one.exported ? 'LORA' : one.method.method.layout,
+    base: { targets },
+  });
   const adapter = await readAdapter(folder, { base: { parameters, targets } });
 
   const ids = Array.from({ length: 24 }, (_, j) => BigInt((5 + j * 12) % 128));

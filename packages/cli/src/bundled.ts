@@ -10,4 +10,6 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/bitdelta'),
   () => import('@peftjs/merge'),
   () => import('@peftjs/s2ft'),
+  () => import('@peftjs/ia3'),
+  () => import('@peftjs/vera'),
 ];
