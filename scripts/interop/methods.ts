@@ -10,7 +10,6 @@ import { fileURLToPath } from 'node:url';
 import {
   type Adapter,
   type Bound,
-  bindMethod,
   createRandom,
   readAdapter,
   startTensors,
@@ -27,7 +26,7 @@ import { sora } from '@peftjs/sora';
 import { goldensPath } from '@peftjs/testkit';
 import { vera } from '@peftjs/vera';
 import { findPython, measure } from '../../benchmarks/measure.js';
-import { logitsOf } from '../goldens/adapted.js';
+import { logitsOf, planOf } from '../goldens/adapted.js';
 import { makeBackend } from '../goldens/backend.js';
 import { type Base, feedsOf, openBase } from '../goldens/base.js';
 
@@ -107,11 +106,26 @@ const cases: readonly Case[] = [
     ...gpt2,
     method: ia3({ targetModules: ['c_attn', 'mlp.c_proj'], feedforwardModules: '.*mlp.c_proj' }),
   },
+  {
+    name: 'vera, llama, shapes that differ',
+    ...llama,
+    method: vera({ r: 12, targetModules: ['q_proj', 'down_proj'] }),
+  },
+  {
+    name: 'vera, gpt2, projections from the key',
+    ...gpt2,
+    method: vera({ r: 8, projectionPrngKey: 42, saveProjection: false, targetModules: ['c_attn', 'c_fc'] }),
+  },
+  {
+    name: 'vera, bert, biases',
+    ...bert,
+    method: vera({ r: 16, targetModules: ['query', 'output.dense'], bias: 'vera_only' }),
+  },
 ];
 
-async function adapterOf({ model }: Base, { method, trained, exported }: Case): Promise<Adapter> {
-  const { parameters } = model;
-  const plan = bindMethod(method, model);
+async function adapterOf(base: Base, { method, trained, exported }: Case): Promise<Adapter> {
+  const { parameters } = base.model;
+  const plan = await planOf(base, method);
   const start = await startTensors(plan, { seed: 5, parameters });
   const random = createRandom(23);
   const train = new Map(

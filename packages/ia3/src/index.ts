@@ -8,8 +8,7 @@ export { Ia3Config, type Ia3Options, type Ia3Settings } from './config.js';
 /** Numbers of a target's vector. */
 function lengthOf(target: Target, c: Ia3Settings): number {
   const side = sideOf(target, c);
-  if (!side) return 0;
-  return side === 'input' ? target.in : target.out;
+  return side === undefined ? 0 : side === 'input' ? target.in : target.out;
 }
 
 const liesInOut = ({ kind }: Target): boolean => kind === 'conv1d';
@@ -41,6 +40,8 @@ export const ia3 = /* @__PURE__ */ defineMethod({
   /** Ones: nothing changes. */
   init(target, c) {
     const n = lengthOf(target, c);
+    if (n === 0)
+      throw new PeftError('CONFIG_INVALID', `ia3: "${target.path}" has none of the paper's places: plan it first.`);
     return { train: { l: f32([n], new Float32Array(n).fill(1)) } };
   },
 
