@@ -25,7 +25,9 @@ import {
   type Tensor,
   toAdapter,
 } from '@peftjs/core';
+import { ia3 } from '@peftjs/ia3';
 import { lora } from '@peftjs/lora';
+import { vera } from '@peftjs/vera';
 import type * as z from 'zod';
 import { planSteps } from '../../packages/core/src/train/plan.js';
 import type { StepPlan } from '../../packages/core/src/train/stepper.js';
@@ -39,7 +41,7 @@ export async function planOf({ model }: Base, bound: Bound, start?: Adapter): Pr
   return settlePlan(plan, baseLook({ plan, parameters, seed: 0, ...(start && { start }) }));
 }
 
-const methods: readonly MethodFunction<z.ZodType>[] = [lora as unknown as MethodFunction<z.ZodType>];
+const methods = [lora, ia3, vera] as unknown as readonly MethodFunction<z.ZodType>[];
 
 /** How a case's optimizer changes the method: LoRA+ and LoRA-FA are optimizers in PEFT, options of the method here. */
 export interface CaseOptimizer extends TorchOptimizer {

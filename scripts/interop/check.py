@@ -8,6 +8,7 @@ import peft, torch, transformers
 from safetensors.torch import load_file
 
 warnings.simplefilter("error", UserWarning)  # PEFT only warns when tensors of the file find no place
+warnings.filterwarnings("ignore", message=".*vera_A and vera_B")  # that they are drawn again, which is what is compared
 transformers.logging.set_verbosity_error()
 torch.sparse.check_sparse_tensor_invariants.enable()  # SHiRA's coordinates: in range, and torch asks to be told
 results = []

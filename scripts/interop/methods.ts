@@ -1,5 +1,5 @@
 /**
- * Methods whose adapters become a layout of PEFT's only when they are saved: their tensors, drawn at random, are written
+ * Methods whose adapters become a layout of PEFT's when they are saved: their tensors, drawn at random, are written
  * by `writeAdapter` and attached here; PEFT loads the same directories, answers, and merges. Keeps the result in
  * methods-result.json. Needs a Python with peft (PEFTJS_PYTHON) and the goldens (PEFTJS_SHARED).
  */
@@ -10,7 +10,6 @@ import { fileURLToPath } from 'node:url';
 import {
   type Adapter,
   type Bound,
-  bindMethod,
   createRandom,
   readAdapter,
   startTensors,
@@ -21,11 +20,13 @@ import {
   writeAdapter,
 } from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
+import { ia3 } from '@peftjs/ia3';
 import { materialize, nola } from '@peftjs/nola';
 import { sora } from '@peftjs/sora';
 import { goldensPath } from '@peftjs/testkit';
+import { vera } from '@peftjs/vera';
 import { findPython, measure } from '../../benchmarks/measure.js';
-import { logitsOf } from '../goldens/adapted.js';
+import { logitsOf, planOf } from '../goldens/adapted.js';
 import { makeBackend } from '../goldens/backend.js';
 import { type Base, feedsOf, openBase } from '../goldens/base.js';
 
@@ -94,11 +95,37 @@ const cases: readonly Case[] = [
     method: nola({ r: 2, alpha: 4, bases: 16, variant: 'vit', targetModules: ['query', 'value'] }),
     exported: materialize,
   },
+  { name: 'ia3, llama, places of the paper', ...llama, method: ia3() },
+  {
+    name: 'ia3, bert',
+    ...bert,
+    method: ia3({ targetModules: ['key', 'value', 'output.dense'], feedforwardModules: ['output.dense'] }),
+  },
+  {
+    name: 'ia3, gpt2',
+    ...gpt2,
+    method: ia3({ targetModules: ['c_attn', 'mlp.c_proj'], feedforwardModules: '.*mlp.c_proj' }),
+  },
+  {
+    name: 'vera, llama, shapes that differ',
+    ...llama,
+    method: vera({ r: 12, targetModules: ['q_proj', 'down_proj'] }),
+  },
+  {
+    name: 'vera, gpt2, projections from the key',
+    ...gpt2,
+    method: vera({ r: 8, projectionPrngKey: 42, saveProjection: false, targetModules: ['c_attn', 'c_fc'] }),
+  },
+  {
+    name: 'vera, bert, biases',
+    ...bert,
+    method: vera({ r: 16, targetModules: ['query', 'output.dense'], bias: 'vera_only' }),
+  },
 ];
 
-async function adapterOf({ model }: Base, { method, trained, exported }: Case): Promise<Adapter> {
-  const { parameters } = model;
-  const plan = bindMethod(method, model);
+async function adapterOf(base: Base, { method, trained, exported }: Case): Promise<Adapter> {
+  const { parameters } = base.model;
+  const plan = await planOf(base, method);
   const start = await startTensors(plan, { seed: 5, parameters });
   const random = createRandom(23);
   const train = new Map(
@@ -121,7 +148,10 @@ for (const [i, one] of cases.entries()) {
   const dir = join(work, String(i));
   mkdirSync(dir);
   const folder = join(dir, 'adapter');
-  await writeAdapter(folder, await adapterOf(base, one), { layout: 'LORA', base: { targets } });
+  await writeAdapter(folder, await adapterOf(base, one), {
+    layout: one.exported ? 'LORA' : one.method.method.layout,
+    base: { targets },
+  });
   const adapter = await readAdapter(folder, { base: { parameters, targets } });
 
   const ids = Array.from({ length: 24 }, (_, j) => BigInt((5 + j * 12) % 128));

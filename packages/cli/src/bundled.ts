@@ -18,4 +18,6 @@ export const bundled: readonly (() => Promise<{ readonly default: Plugin }>)[] =
   () => import('@peftjs/pst'),
   () => import('@peftjs/sara'),
   () => import('@peftjs/zeroth-order'),
+  () => import('@peftjs/ia3'),
+  () => import('@peftjs/vera'),
 ];

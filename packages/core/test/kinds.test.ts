@@ -32,6 +32,7 @@ import {
   type Term,
   tensorRef,
   toF32,
+  veraTerm,
 } from '../src/index.js';
 import { chainGraph, chainParameters, chainTargets, runChain } from './support/chain.js';
 
@@ -81,6 +82,12 @@ const made = {
     blockTerm({ indices: indexRef([0, 2], m!), block: normal('rows', [2, n!]) }, { scale: 2, axis: 0, transposed }),
   'block of columns': ([m, n]: readonly number[], transposed: boolean) =>
     blockTerm({ indices: indexRef([1, 2], n!), block: normal('columns', [m!, 2]) }, { axis: 1, transposed }),
+  vera: ([m, n]: readonly number[], transposed: boolean) => {
+    const [out, inside] = transposed ? [n!, m!] : [m!, n!];
+    // A and B of a wider module; what is behind its columns and rows has no part.
+    const shared = { A: normal('A', [3, inside + 2]), B: normal('B', [out + 1, 3]) };
+    return veraTerm({ ...shared, d: normal('d', [3]), b: normal('b', [out]) }, { scale: 0.5, transposed });
+  },
   rows: ([m, n]: readonly number[]) => rowsTerm({ indices: indexRef([1, m! - 1], m!), values: normal('set', [2, n!]) }),
   dora: ([m, n]: readonly number[], transposed: boolean, embedding: boolean) => {
     const [out, inside] = transposed ? [n!, m!] : [m!, n!];
@@ -184,6 +191,24 @@ describe('what terms do to a weight', () => {
           expect(value).toBe(dense[transposed ? i * out + o : o * inside + i]);
         }
     }
+  });
+
+  it('scales a product of shared matrices between and behind them (VeRA, eq. 2)', async () => {
+    const term = made.vera([5, 4], false);
+    const [A, B, d, b] = await Promise.all(
+      ['A', 'B', 'd', 'b'].map(async (name) => values(await term.tensors[name]!.read())),
+    );
+    const dense = values(await kindOf(term, builtinKinds).dense(term, [5, 4]));
+    for (let o = 0; o < 5; o++)
+      for (let i = 0; i < 4; i++) {
+        const sum = [0, 1, 2].reduce((all, k) => all + B![o * 3 + k]! * d![k]! * A![k * 6 + i]!, 0);
+        expect(dense[o * 4 + i]).toBeCloseTo(0.5 * b![o]! * sum, 6);
+      }
+    const narrow = { ...term, tensors: { ...term.tensors, A: normal('A', [3, 3]), B: normal('B', [4, 3]) } };
+    expect(kindOf(term, builtinKinds).problems(narrow, [5, 4])).toEqual([
+      'its tensor "A" is for 3 inputs, the module has 4',
+      'its tensor "B" is for 4 outputs, the module has 5',
+    ]);
   });
 
   it('sets rows, whatever they were', async () => {

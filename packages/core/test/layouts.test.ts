@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { encodeSafetensors, memorySource } from '../src/files/index.js';
+import { encodeSafetensors, memorySource, openSafetensors } from '../src/files/index.js';
 import {
   type Adapter,
   applyAdapter,
@@ -27,6 +27,8 @@ import {
   type Term,
   tensorRef,
   toF32,
+  veraProjections,
+  veraTerm,
   writeAdapter,
 } from '../src/index.js';
 
@@ -124,6 +126,14 @@ const scaled = (path: string, side: 'input' | 'output', length: number, transpos
   };
 };
 
+const pair = () => ({ A: normal('A', [3, 8]), B: normal('B', [8, 3]) });
+const around = (
+  name: string,
+  out: number,
+  shared: { A: TensorRef; B: TensorRef } = pair(),
+  options: Parameters<typeof veraTerm>[1] = {},
+): Term => veraTerm({ ...shared, d: normal(`${name}d`, [3]), b: normal(`${name}b`, [out]) }, options);
+
 describe('the layout that writing chooses', () => {
   it('is LORA for factors, with magnitudes and rows of tables too', async () => {
     const rows = rowsTerm({ indices: indexRef([1, 7], 9), values: normal('rows', [2, 6]) });
@@ -199,6 +209,50 @@ describe('the layout that writing chooses', () => {
     expect(config.target_modules).toEqual(['m.mix', 'm.q', 'm.v']);
   });
 
+  it('is VERA for vectors around shared matrices, which it keeps as wide as they are needed', async () => {
+    const shared = { A: normal('A', [3, 9]), B: normal('B', [12, 3]) };
+    const adapter = adapterOf(
+      {
+        'm.q.weight': [around('m.q', 6, shared)],
+        'm.v.weight': [around('m.v', 8, shared)],
+        'm.mix.weight': [around('m.mix', 10, shared, { transposed: true })],
+      },
+      {
+        'head.weight': normal('new head', [3, 8]),
+        'm.q.bias': normal('new bias', [6]),
+        'm.mix.bias': normal('mix bias', [10]),
+      },
+    );
+    const { at, config } = await roundTrip(adapter, 'VERA');
+    expect(config).toMatchObject({
+      r: 3,
+      bias: 'vera_only',
+      modules_to_save: ['head'],
+      fan_in_fan_out: true,
+      save_projection: true,
+      target_modules: ['m.mix', 'm.q', 'm.v'],
+    });
+    const { tensors } = await openSafetensors(join(at, 'adapter_model.safetensors'));
+    expect(tensors.get('base_model.vera_A')!.shape).toEqual([3, 8]);
+    expect(tensors.get('base_model.vera_B')!.shape).toEqual([10, 3]);
+  });
+
+  it('is VERA without the matrices where their key gives them again', async () => {
+    const config = { saveProjection: false, projectionPrngKey: 9 };
+    const keep = async (key: number) => {
+      const { A, B } = veraProjections(key, { r: 3, in: 8, out: 8 });
+      const shared = { A: tensorRef(A), B: tensorRef(B) };
+      const terms = { 'm.q.weight': [around('m.q', 6, shared)], 'm.v.weight': [around('m.v', 8, shared)] };
+      return roundTrip({ ...adapterOf(terms), method: { name: 'vera', config } }, 'VERA');
+    };
+    const left = await keep(9);
+    expect(left.config).toMatchObject({ save_projection: false, projection_prng_key: 9 });
+    expect((await openSafetensors(join(left.at, 'adapter_model.safetensors'))).tensors.has('base_model.vera_A')).toBe(
+      false,
+    );
+    expect((await keep(10)).config).toMatchObject({ save_projection: true });
+  });
+
   it('is PEFTJS for all else: masks, several kinds in order, vectors, blocks beside factors', async () => {
     const mask = maskTerm(packMask(Array.from({ length: 48 }, (_, i) => i % 3)));
     const adapter = adapterOf(
@@ -251,6 +305,14 @@ describe('a layout that is asked for', () => {
     ['IA3', { 'm.q.weight': [few('m.q.weight', [1])] }, 'updates of kind sparse'],
     ['IA3', { 'm.q.weight': scaled('m.q', 'output', 6)['m.q.weight']! }, 'the bias of "m.q" is not scaled'],
     ['IA3', { 'm.q.bias': scaled('m.q', 'output', 6)['m.q.bias']! }, 'without the outputs of the weight'],
+    ['VERA', { 'm.q.weight': [low('q', [6, 8], 1)] }, '"m.q.weight" has updates of kind low-rank'],
+    ['VERA', { 'm.q.weight': [around('m.q', 6), around('m.q', 6)] }, 'updates of kind vera, vera'],
+    ['VERA', { 'm.q.weight': [around('m.q', 6, pair(), { scale: 2 })] }, 'is scaled by 2; the layout has no scale'],
+    [
+      'VERA',
+      { 'm.q.weight': [around('m.q', 6)], 'm.v.weight': [around('m.v', 8, { ...pair(), A: normal('other', [3, 8]) })] },
+      '"m.v.weight" has another A than "m.q.weight"',
+    ],
     [
       'LORA',
       { 'm.q.weight': [dora('q', [6, 8])], 'm.v.weight': [low('v', [8, 6], 2)] },
@@ -447,6 +509,80 @@ describe('reading IA3', () => {
   it('refuses convolutions by name', async () => {
     const message = await messageOf(() => read(config, { [key('m.q.ia3_l')]: normal('x', [1, 6, 1, 1]) }));
     expect(message).toMatch(/^CONFIG_UNSUPPORTED .*convolution/);
+  });
+});
+
+describe('reading VERA', () => {
+  const config = { peft_type: 'VERA', r: 3, target_modules: ['q', 'v'], save_projection: true };
+  const [A, B] = ['base_model.vera_A', 'base_model.vera_B'];
+  const good = {
+    [A]: normal('A', [3, 8]),
+    [B]: normal('B', [8, 3]),
+    [key('m.q.vera_lambda_b')]: normal('qb', [6]),
+    [key('m.q.vera_lambda_d')]: normal('qd', [3]),
+    [key('m.v.vera_lambda_b')]: normal('vb', [8]),
+    [key('m.v.vera_lambda_d')]: normal('vd', [3]),
+  };
+  const without = (...names: string[]) => Object.fromEntries(names.map((name) => [name, undefined]));
+
+  it('takes the part of the matrices that fits a module', async () => {
+    const adapter = await read(config, good);
+    expect(adapter.method).toEqual({
+      name: 'vera',
+      config: { r: 3, targetModules: ['q', 'v'], saveProjection: true, projectionPrngKey: 0 },
+    });
+    const [a, b, vb, vd, v] = await Promise.all(
+      [
+        good[A]!,
+        good[B]!,
+        good[key('m.v.vera_lambda_b')]!,
+        good[key('m.v.vera_lambda_d')]!,
+        parameters.get('m.v.weight')!,
+      ].map(async (ref) => toF32(await ref.read()).data),
+    );
+    const after = (await merged(adapter))['m.v.weight']!;
+    for (let o = 0; o < 8; o++)
+      for (let i = 0; i < 6; i++) {
+        const sum = [0, 1, 2].reduce((all, k) => all + b![o * 3 + k]! * vd![k]! * a![k * 8 + i]!, 0);
+        expect(after[o * 6 + i]).toBeCloseTo(v![o * 6 + i]! + vb![o]! * sum, 5);
+      }
+  });
+
+  it('draws the matrices again where the file leaves them to the key', async () => {
+    const { [A]: _, [B]: __, ...rest } = good;
+    const given = { ...config, save_projection: false, projection_prng_key: 5 };
+    const adapter = await read(given, rest as Record<string, TensorRef>);
+    const drawn = veraProjections(5, { r: 3, in: 8, out: 8 });
+    const { tensors } = adapter.delta.params.get('m.q.weight')![0]!;
+    expect([(await tensors.A!.read()).data, (await tensors.B!.read()).data]).toEqual([drawn.A.data, drawn.B.data]);
+  });
+
+  it.each([
+    ['missing matrices', {}, without(A), 'its save_projection is true, but it has no tensor "base_model.vera_A"'],
+    ['matrices that PEFT would leave aside', { save_projection: false }, {}, 'which PEFT leaves aside'],
+    ['matrices of other modules', {}, { [A]: normal('x', [3, 9]) }, 'is [3,9], needed is [3,8]'],
+    ['matrices of another rank', {}, { [B]: normal('x', [8, 4]) }, 'is [8,4], needed is [8,3]'],
+    ['another rank', { r: 4 }, {}, 'its vera_lambda_d is [3], needed is [4]'],
+    [
+      'a wrong length',
+      {},
+      { [key('m.q.vera_lambda_b')]: normal('x', [8]) },
+      'is [8], needed is [6]: it scales outputs',
+    ],
+    ['half a module', {}, without(key('m.q.vera_lambda_d')), '"m.q": it has no vera_lambda_d'],
+    ['whole numbers', {}, { [A]: ints([3, 8], Array(24).fill(1)) }, 'is i32, not floating point'],
+    ['no rank', { r: 0 }, {}, 'r: '],
+    ['other biases', { bias: 'lora_only' }, {}, 'bias: '],
+    ['biases that are not there', { bias: 'vera_only' }, {}, 'it should hold "m.q.bias" in full'],
+  ])('refuses %s', async (_, settings, change, problem) => {
+    const tensors = Object.fromEntries(Object.entries({ ...good, ...change }).filter(([, ref]) => ref !== undefined));
+    const message = await messageOf(() => read({ ...config, ...settings }, tensors as Record<string, TensorRef>));
+    expect(message).toMatch(/^ADAPTER_INVALID/);
+    expect(message).toContain(problem);
+  });
+
+  it('needs the base where nothing says the shapes', async () => {
+    expect(await messageOf(() => read(config, good, {}))).toMatch(/^CONFIG_INVALID .*together with the base/);
   });
 });
 

@@ -5,7 +5,7 @@ import type { Ops } from '../graph/ops.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Random } from '../tensor/random.js';
 import type { Tensor, TensorRef } from '../tensor/tensor.js';
-import type { SharedOptions } from './config.js';
+import type { SharedConfig, SharedOptions } from './config.js';
 import type { Clock, Dynamics } from './dynamics.js';
 import type { GraphSite, Initial, ModuleSite, Params, SiteOf, WeightSite } from './site.js';
 import type { Target } from './target.js';
@@ -78,12 +78,22 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   readonly patterns?: Readonly<Record<string, string>>;
   /** What is wrong with the configuration for this target; empty when nothing is. */
   check?(target: Target, c: C): string[];
+  /** What is wrong with the shared keys: those that mean nothing here. Empty when nothing is. */
+  checkShared?(shared: SharedConfig): string[];
   /** What it must see before it starts. Targets that are not in the result are left out. */
   plan?(look: Look<C>): Promise<ReadonlyMap<string, PlannedTarget<C>>>;
   /** @param given what `plan` gave for this target */
   init(target: Target, c: C, rng: Random, given: Params<Tensor>): Initial;
-  /** Tensors that all targets share. @param c the configuration without patterns */
-  shared?(sites: readonly { readonly target: Target; readonly c: C }[], c: C, rng: Random): Initial;
+  /**
+   * Tensors that all targets share.
+   * @param sites with what `plan` gave for each
+   * @param c the configuration without patterns
+   */
+  shared?(
+    sites: readonly { readonly target: Target; readonly c: C; readonly given?: Params<Tensor> }[],
+    c: C,
+    rng: Random,
+  ): Initial;
 
   /** ΔW in (out, in) layout: the definition of an additive method that does not change weights in place. */
   delta?(site: GraphSite<C>, ops: Ops): ShapedValue;

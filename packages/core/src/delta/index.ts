@@ -18,6 +18,7 @@ export { mask, maskTerm, packMask } from './kinds/mask.js';
 export { rows, rowsTerm } from './kinds/rows.js';
 export { type ScalingOptions, scaling, scalingTerm } from './kinds/scaling.js';
 export { sparse, sparseTerm } from './kinds/sparse.js';
+export { type VeraTensors, type VeraTermOptions, vera, veraTerm } from './kinds/vera.js';
 export * from './mean.js';
 export * from './registry.js';
 export * from './stamp.js';

@@ -8,6 +8,7 @@ import { mask } from './kinds/mask.js';
 import { rows } from './kinds/rows.js';
 import { scaling } from './kinds/scaling.js';
 import { sparse } from './kinds/sparse.js';
+import { vera } from './kinds/vera.js';
 import { requireStamp } from './stamp.js';
 
 /** Kinds of terms by name: a value that is passed on, never a global. */
@@ -15,7 +16,7 @@ export type Kinds = ReadonlyMap<string, Kind>;
 
 /** What core brings. */
 export const builtinKinds: Kinds = new Map(
-  [lowRank, dense, sparse, block, rows, dora, mask, scaling].map((kind) => [kind.kind, kind]),
+  [lowRank, dense, sparse, block, rows, dora, mask, scaling, vera].map((kind) => [kind.kind, kind]),
 );
 
 /** The built-in kinds and those of other packages. @throws PeftError PLUGIN_INCOMPATIBLE */

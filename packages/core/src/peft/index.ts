@@ -1,4 +1,5 @@
 export * from './gguf/index.js';
+export { isFeedforward } from './ia3/format.js';
 export { ia3Layout } from './ia3/layout.js';
 export * from './layout.js';
 export { loraFileNames } from './lora/config.js';
@@ -10,4 +11,6 @@ export * from './read.js';
 export * from './registry.js';
 export { shiraLayout } from './shira/layout.js';
 export { supertuningLayout } from './supertuning/layout.js';
+export { veraLayout } from './vera/layout.js';
+export { type Projections, veraProjections } from './vera/projections.js';
 export * from './write.js';

@@ -30,7 +30,7 @@ export interface ReadAdapterOptions {
   readonly kinds?: Kinds;
   /**
    * The base it belongs to, so that names, shapes and layouts are checked against it. Needed for files that do not say the
-   * shapes of what they change (SHIRA, SUPERTUNING, IA3, rows of tables), unless peftjs.json beside them does.
+   * shapes of what they change (SHIRA, SUPERTUNING, IA3, VERA, rows of tables), unless peftjs.json beside them does.
    */
   readonly base?: BaseFacts;
   /** Such shapes, where the base is not to be checked against: asked for when neither it nor peftjs.json has them. */

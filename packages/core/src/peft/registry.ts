@@ -5,13 +5,17 @@ import { loraLayout } from './lora/layout.js';
 import { nativeLayout } from './native/layout.js';
 import { shiraLayout } from './shira/layout.js';
 import { supertuningLayout } from './supertuning/layout.js';
+import { veraLayout } from './vera/layout.js';
 
 /** File layouts by `peft_type`: a value that is passed on, never a global. */
 export type Layouts = ReadonlyMap<string, Layout>;
 
 /** What core brings, in the order in which `writeAdapter` tries them: those of PEFT, then the one that holds all. */
 export const builtinLayouts: Layouts = new Map(
-  [loraLayout, shiraLayout, supertuningLayout, ia3Layout, nativeLayout].map((layout) => [layout.peftType, layout]),
+  [loraLayout, shiraLayout, supertuningLayout, ia3Layout, veraLayout, nativeLayout].map((layout) => [
+    layout.peftType,
+    layout,
+  ]),
 );
 
 /** The built-in layouts and those of other packages. @throws PeftError PLUGIN_INCOMPATIBLE */

@@ -15,6 +15,7 @@ export {
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './half.js';
 export { packInt4, unpackI4, unpackU4 } from './int4.js';
 export { inversePositive, orthonormalBasis } from './linalg.js';
+export { mersenneTwister, torchUniform } from './mersenne-twister.js';
 export { philox } from './philox.js';
 export { type Matrix, matmul, matrix, type Qr, qr, transpose } from './qr.js';
 export { createRandom, type Random, randomAlgorithm } from './random.js';

@@ -35,8 +35,8 @@ export function targetRules(
   if (targets !== undefined && targets !== 'all-linear') {
     const { matched, unmatched } = matchModules(paths, {
       targetModules: targets,
-      layersToTransform: given.layers_to_transform as number | readonly number[] | undefined,
-      layersPattern: given.layers_pattern as string | readonly string[] | undefined,
+      layersToTransform: (given.layers_to_transform ?? undefined) as number | readonly number[] | undefined,
+      layersPattern: (given.layers_pattern ?? undefined) as string | readonly string[] | undefined,
     });
     if (matched.length === paths.length && !unmatched.some(({ rule }) => rule === 'targetModules'))
       return { ...rules, target_modules: targets };

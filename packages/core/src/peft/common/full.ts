@@ -22,3 +22,26 @@ export function fullModules(
   const tensors = new Map([...replaced].map(([path, ref]) => [parameterKey(path, false), ref]));
   return { modules: modules.length > 0 ? modules : null, tensors };
 }
+
+/**
+ * `bias` and `modules_to_save` that account for everything replaced.
+ * @param modules those that are adapted
+ * @param own what `bias` is where theirs are trained
+ */
+export function fullParameters(
+  adapter: Adapter,
+  modules: readonly string[],
+  given: Readonly<Record<string, unknown>>,
+  own: `${string}_only`,
+): Record<string, unknown> {
+  const adapted = new Set(modules);
+  const isOwnBias = (path: string) => path.endsWith('.bias') && adapted.has(moduleOf(path));
+  const isOwnWeight = (path: string) => path.endsWith('.weight') && adapted.has(moduleOf(path)); // a resized embedding
+  const { listed, rest: unnamed } = savedModules([...adapter.replaced.keys()], given);
+  const rest = unnamed.filter((path) => !isOwnWeight(path));
+  const all = given.bias === 'all';
+  const only = rest.some(isOwnBias) || (typeof given.bias === 'string' && given.bias.endsWith('_only'));
+  const unlisted = rest.filter((path) => !isOwnBias(path) && !(all && path.includes('bias')));
+  const saved = [...listed, ...new Set(unlisted.map(moduleOf))];
+  return { bias: all ? 'all' : only ? own : 'none', modules_to_save: saved.length > 0 ? saved : null };
+}

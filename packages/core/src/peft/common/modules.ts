@@ -54,6 +54,20 @@ export function isTransposed(
   return file.fan_in_fan_out === true;
 }
 
+/** Whether the weight lies as (in, out): what the base says, else the length of a vector of outputs or inputs, else `fan_in_fan_out`. */
+export function liesInOut(
+  module: string,
+  [rows, columns]: readonly [number, number],
+  { side, length }: { readonly side: 'input' | 'output'; readonly length: number },
+  file: Pick<SharedFile, 'fan_in_fan_out'>,
+  { base }: LayoutInput,
+): boolean {
+  const target = base.targets?.find(({ path }) => path === module);
+  if (target) return target.kind === 'conv1d' || target.kind === 'embedding';
+  if (rows === columns || (rows !== length && columns !== length)) return file.fan_in_fan_out === true;
+  return (side === 'output') === (columns === length);
+}
+
 /**
  * Shapes of the weights of modules whose tensors do not tell them: the base's, else those kept beside the files.
  * @throws PeftError ADAPTER_MISMATCH for modules that the base does not have, CONFIG_INVALID where there is no base

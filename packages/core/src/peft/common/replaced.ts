@@ -20,12 +20,13 @@ export function readReplaced(
   problems: Problems,
 ): Map<string, TensorRef> {
   const saved = file.modules_to_save ?? [];
+  const ownBiases = file.bias?.endsWith('_only') === true; // lora_only, vera_only
   const inSaved = (path: string, entries = saved) => modulePaths([path]).some((module) => isSaved(module, entries));
   const replaced = new Map<string, TensorRef>();
   for (const [path, { ref, adapted }] of parameters) {
     const dot = path.lastIndexOf('.');
     const [module, leaf] = [path.slice(0, dot), path.slice(dot + 1)];
-    const isBias = path.includes('bias') && (file.bias === 'all' || (file.bias === 'lora_only' && modules.has(module)));
+    const isBias = path.includes('bias') && (file.bias === 'all' || (ownBiases && modules.has(module)));
     const isEmbedding =
       leaf === 'weight' && (automaticEmbeddings.includes(module.slice(module.lastIndexOf('.') + 1)) || adapted);
     const own = base.parameters?.get(path);
@@ -53,7 +54,7 @@ export function readReplaced(
     const due =
       file.bias === 'all'
         ? path.includes('bias')
-        : file.bias === 'lora_only' && modules.has(path.slice(0, -'.bias'.length)) && path.endsWith('.bias');
+        : ownBiases && modules.has(path.slice(0, -'.bias'.length)) && path.endsWith('.bias');
     if (due || inSaved(path)) problems.add(`it should hold "${path}" in full, but does not.`);
   }
   return replaced;

@@ -3,11 +3,11 @@ import { scalingTerm } from '../../delta/kinds/scaling.js';
 import { Problems } from '../../errors.js';
 import { readConfig, toCode } from '../common/config.js';
 import { sortTensors } from '../common/keys.js';
-import { checkTargets, weightShapes } from '../common/modules.js';
+import { checkTargets, liesInOut, weightShapes } from '../common/modules.js';
 import { readReplaced } from '../common/replaced.js';
 import { reshaped } from '../common/reshape.js';
 import type { LayoutInput, LayoutOutput } from '../layout.js';
-import { type Ia3File, ia3Format, ia3Parts, isFeedforward } from './format.js';
+import { ia3Format, ia3Parts, isFeedforward } from './format.js';
 
 /** Reads an IA3 folder. See `Layout.read`. */
 export async function readIa3(input: LayoutInput): Promise<LayoutOutput> {
@@ -45,18 +45,4 @@ export async function readIa3(input: LayoutInput): Promise<LayoutOutput> {
   }
   problems.throwIfAny('ADAPTER_INVALID', subject);
   return { delta: { shape, params }, replaced, method: { name: 'ia3', config: toCode(file, ia3Format) } };
-}
-
-/** Whether the weight lies as (in, out): what the base says, else the vector's length, else `fan_in_fan_out`. */
-function liesInOut(
-  module: string,
-  [rows, columns]: readonly [number, number],
-  { side, length }: { readonly side: 'input' | 'output'; readonly length: number },
-  file: Ia3File,
-  { base }: LayoutInput,
-): boolean {
-  const target = base.targets?.find(({ path }) => path === module);
-  if (target) return target.kind === 'conv1d' || target.kind === 'embedding';
-  if (rows === columns || (rows !== length && columns !== length)) return file.fan_in_fan_out === true;
-  return (side === 'output') === (columns === length);
 }

@@ -1,12 +1,12 @@
 import type { Adapter, Term } from '../../delta/delta.js';
 import { scaling } from '../../delta/kinds/scaling.js';
 import { Problems } from '../../errors.js';
-import { digestTensor } from '../../files/digest.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import { completeConfig, ownConfig, targetRules } from '../common/describe.js';
 import { fullModules } from '../common/full.js';
 import { partKey } from '../common/keys.js';
 import { reshaped } from '../common/reshape.js';
+import { sameNumbers } from '../common/same.js';
 import type { LayoutFiles, LayoutWriteOptions } from '../layout.js';
 import { type Ia3File, ia3Format, ia3Parts, isFeedforward } from './format.js';
 
@@ -67,15 +67,12 @@ async function gather({ delta }: Adapter, { base }: LayoutWriteOptions, problems
     if (term.meta.side === 'input') continue;
     const target = base?.targets?.find(({ path }) => path === module);
     const bias = delta.params.get(`${module}.bias`)?.[0]?.tensors.vector;
-    if (bias ? !(await same(bias, vector)) : !target || target.parameters.bias)
+    if (bias ? !(await sameNumbers(bias, vector)) : !target || target.parameters.bias)
       problems.add(`the bias of "${module}" is not scaled as the outputs of its weight are.`);
   }
   if (held.length === 0) problems.add('it scales nothing.');
   return held;
 }
-
-const same = async (a: TensorRef, b: TensorRef): Promise<boolean> =>
-  a === b || (a.dtype === b.dtype && (await digestTensor(a)) === (await digestTensor(b)));
 
 /** What was given where it is true of every module; else all paths by name. */
 function rulesOf(held: readonly Held[], given: Readonly<Record<string, unknown>>) {

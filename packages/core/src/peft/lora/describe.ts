@@ -1,6 +1,7 @@
 import type { Adapter, Term } from '../../delta/delta.js';
 import { toFile } from '../common/config.js';
-import { completeConfig, moduleOf, ownConfig, savedModules, targetRules } from '../common/describe.js';
+import { completeConfig, ownConfig, targetRules } from '../common/describe.js';
+import { fullParameters } from '../common/full.js';
 import type { PeftConfig } from '../layout.js';
 import { type LoraFile, loraFormat, scaling } from './config.js';
 import { loraDefaults } from './defaults.js';
@@ -35,7 +36,7 @@ export function describeLora(adapter: Adapter, { modules, tokens, dora }: LoraCo
     init_lora_weights: true,
     ...targetRules(paths, given),
     ...ranksAndScales(modules, given, peft),
-    ...fullParameters(adapter, modules, given),
+    ...fullParameters(adapter, paths, given, 'lora_only'),
     lora_bias: modules.some(({ bias }) => bias !== undefined),
     fan_in_fan_out: modules.some(({ weight }) => weight.meta.transposed === true && weight.meta.embedding !== true),
     trainable_token_indices: tokens.size > 0 ? Object.fromEntries(tokens) : null,
@@ -89,22 +90,4 @@ function commonest(values: readonly number[]): number {
   const counts = new Map<number, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
   return [...counts].reduce((best, next) => (next[1] > best[1] ? next : best))[0];
-}
-
-/** `bias` and `modules_to_save` that account for everything replaced. */
-function fullParameters(
-  adapter: Adapter,
-  modules: readonly Module[],
-  given: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  const adapted = new Set(modules.map(({ path }) => path));
-  const isOwnBias = (path: string) => path.endsWith('.bias') && adapted.has(moduleOf(path));
-  const isOwnWeight = (path: string) => path.endsWith('.weight') && adapted.has(moduleOf(path)); // a resized embedding
-  const { listed, rest: unnamed } = savedModules([...adapter.replaced.keys()], given);
-  const rest = unnamed.filter((path) => !isOwnWeight(path));
-  const all = given.bias === 'all';
-  const only = rest.some(isOwnBias) || (typeof given.bias === 'string' && given.bias.endsWith('_only'));
-  const unlisted = rest.filter((path) => !isOwnBias(path) && !(all && path.includes('bias')));
-  const saved = [...listed, ...new Set(unlisted.map(moduleOf))];
-  return { bias: all ? 'all' : only ? 'lora_only' : 'none', modules_to_save: saved.length > 0 ? saved : null };
 }
