@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What VeRA lets you choose. Keys that every method has (target modules, dropout, bias) come from core. */
 export const VeraConfig = z.strictObject({

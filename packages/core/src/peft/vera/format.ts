@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { baseDefaults, carriedKeys, type FileFormat, ruleFileKeys, sharedFileKeys } from '../common/config.js';
 import type { Parts } from '../common/keys.js';
 
