@@ -21,6 +21,7 @@ import { resolveOptions } from '../../packages/core/src/train/options.js';
 import { accumulatorName } from '../../packages/core/src/train/step-graph.js';
 import { streamsOf } from '../../packages/core/src/train/streams.js';
 import { type Base, only } from './base.js';
+import { optimizerOf, type TorchOptimizer } from './optimizers.js';
 
 type Feeds = Readonly<Record<string, Tensor>>;
 type Named = ReadonlyMap<string, Tensor>;
@@ -143,4 +144,27 @@ export async function trainedLogits(trained: Trained, train: Named, feeds: Feeds
   const outputs = await program.run(only(inputs, model.graph.inputs));
   await program.dispose();
   return outputs[logits!.name]!;
+}
+
+/** All updates of a case's optimizer at a constant rate: the loss before each and after the last, and what it left. */
+export async function trainedOut(
+  trained: Trained,
+  optimizer: TorchOptimizer & { readonly steps: number },
+  feeds: Feeds,
+  backend: Backend,
+): Promise<{ readonly losses: readonly number[]; readonly end: Named }> {
+  const recipe = {
+    lr: optimizer.lr,
+    steps: optimizer.steps,
+    optimizer: optimizerOf(optimizer),
+    weightDecay: optimizer.weight_decay ?? 0,
+  };
+  const losses: number[] = [];
+  let end = trained.start.train;
+  for await (const { loss, train } of stepsOf(trained, recipe, feeds, backend)) {
+    losses.push(loss);
+    end = train;
+  }
+  losses.push((await slopesAt(trained, end, feeds, backend)).loss);
+  return { losses, end };
 }

@@ -3,7 +3,7 @@
  * PEFT load the same directory and answer. Keeps the result in result.json. Needs a Python with peft (PEFTJS_PYTHON)
  * and PEFTJS_SHARED.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import { tensor, tensorRef } from '@peftjs/core';
 import { writeSafetensors } from '@peftjs/core/files';
 import { goldensPath, sharedPath } from '@peftjs/testkit';
 import { findPython, measure } from '../../benchmarks/measure.js';
+import { judge } from './judge.js';
 
 interface Case {
   readonly name: string;
@@ -182,15 +183,4 @@ for (const [i, c] of cases.entries()) {
   await peft('forward', '--model', c.base, '--adapter', adapter, '--inputs', inputs, '--output', outputs);
   listed.push({ name: c.name, base: c.base, class: c.class, labels: c.labels ?? 0, adapter, inputs, outputs });
 }
-writeFileSync(join(work, 'cases.json'), JSON.stringify(listed));
-const { stdout } = await measure(python, [here('check.py'), work]);
-rmSync(work, { recursive: true });
-
-const report = JSON.parse(stdout.trim().split('\n').at(-1)!) as {
-  results: { name: string; relToMax: number; mergedRelToMax: number; adapterChanges: number }[];
-};
-console.table(report.results);
-const wrong = report.results.filter((r) => !(r.relToMax < 2e-5 && r.mergedRelToMax < 2e-5 && r.adapterChanges > 1e-3)); // float32 sums in another order
-writeFileSync(here('result.json'), `${JSON.stringify(report, null, 2)}\n`);
-console.log(`${report.results.length - wrong.length} passed, ${wrong.length} failed`);
-process.exitCode = wrong.length ? 1 : 0;
+await judge(python, work, listed, 'result.json');

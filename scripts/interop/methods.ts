@@ -3,10 +3,9 @@
  * by `writeAdapter` and attached here; PEFT loads the same directories, answers, and merges. Keeps the result in
  * methods-result.json. Needs a Python with peft (PEFTJS_PYTHON) and the goldens (PEFTJS_SHARED).
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   type Adapter,
   type Bound,
@@ -25,10 +24,11 @@ import { materialize, nola } from '@peftjs/nola';
 import { sora } from '@peftjs/sora';
 import { goldensPath } from '@peftjs/testkit';
 import { vera } from '@peftjs/vera';
-import { findPython, measure } from '../../benchmarks/measure.js';
+import { findPython } from '../../benchmarks/measure.js';
 import { logitsOf, planOf } from '../goldens/adapted.js';
 import { makeBackend } from '../goldens/backend.js';
 import { type Base, feedsOf, openBase } from '../goldens/base.js';
+import { judge } from './judge.js';
 
 interface Case {
   readonly name: string;
@@ -42,7 +42,6 @@ interface Case {
   readonly exported?: (adapter: Adapter) => Promise<Adapter>;
 }
 
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const root = goldensPath('methods');
 const python = await findPython('peft', 'torch', 'transformers');
 if (!root) throw new Error('The goldens are missing: set PEFTJS_SHARED.');
@@ -167,15 +166,4 @@ for (const [i, one] of cases.entries()) {
   listed.push({ name, base: directory, class: kind, labels, adapter: folder, inputs, outputs });
 }
 await backend.dispose();
-writeFileSync(join(work, 'cases.json'), JSON.stringify(listed));
-const { stdout } = await measure(python, [here('check.py'), work]);
-rmSync(work, { recursive: true });
-
-const report = JSON.parse(stdout.trim().split('\n').at(-1)!) as {
-  results: { name: string; relToMax: number; mergedRelToMax: number; adapterChanges: number }[];
-};
-console.table(report.results);
-const wrong = report.results.filter((r) => !(r.relToMax < 2e-5 && r.mergedRelToMax < 2e-5 && r.adapterChanges > 1e-3)); // float32 sums in another order
-writeFileSync(here('methods-result.json'), `${JSON.stringify(report, null, 2)}\n`);
-console.log(`${report.results.length - wrong.length} passed, ${wrong.length} failed`);
-process.exitCode = wrong.length ? 1 : 0;
+await judge(python, work, listed, 'methods-result.json');

@@ -5,8 +5,8 @@ import { logitsOf } from '../adapted.js';
 import { type Base, feedsOf, openBase } from '../base.js';
 import type { CaseFolder, CaseRecord, RunContext, Tensors } from '../case.js';
 import { createChecks } from '../checks.js';
-import { optimizerOf, type TorchOptimizer } from '../optimizers.js';
-import { adapterOf, planned, slopesAt, stepsOf, trainedLogits } from '../trained.js';
+import type { TorchOptimizer } from '../optimizers.js';
+import { adapterOf, planned, slopesAt, trainedLogits, trainedOut } from '../trained.js';
 
 interface CompacterRecord extends CaseRecord {
   readonly config: {
@@ -85,19 +85,7 @@ export async function run(folder: CaseFolder, context: RunContext): Promise<void
   for (const [name] of under('grad/', expected)) checks.tensor(`grad/${name}`, first.gradients.get(graphName(name)));
 
   const { optimizer } = config;
-  const recipe = {
-    lr: optimizer.lr,
-    steps: optimizer.steps,
-    optimizer: optimizerOf(optimizer),
-    weightDecay: optimizer.weight_decay ?? 0,
-  };
-  const losses: number[] = [];
-  let end = trained.start.train;
-  for await (const { loss, train } of stepsOf(trained, recipe, feeds, backend)) {
-    losses.push(loss);
-    end = train;
-  }
-  losses.push((await slopesAt(trained, end, feeds, backend)).loss);
+  const { losses, end } = await trainedOut(trained, optimizer, feeds, backend);
   checks.tensor('loss/steps', f32([losses.length], losses));
   for (const [name] of under('final/', expected)) checks.tensor(`final/${name}`, await wholeOf(name, base, end));
   const adapter = await adapterOf(trained, end);

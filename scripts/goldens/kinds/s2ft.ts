@@ -5,8 +5,8 @@ import { logitsOf, mergedParameter } from '../adapted.js';
 import { type Base, feedsOf, masked, openBase } from '../base.js';
 import type { CaseFolder, CaseRecord, RunContext } from '../case.js';
 import { createChecks } from '../checks.js';
-import { optimizerOf, type TorchOptimizer } from '../optimizers.js';
-import { adapterOf, slopesAt, stepsOf, type Trained, trainedLogits } from '../trained.js';
+import type { TorchOptimizer } from '../optimizers.js';
+import { adapterOf, slopesAt, type Trained, trainedLogits, trainedOut } from '../trained.js';
 
 /** Rows and columns in the order of the case's blocks, which is no particular one. */
 type Selection = Readonly<Record<string, { readonly rows?: readonly number[]; readonly cols?: readonly number[] }>>;
@@ -84,19 +84,7 @@ export async function run(folder: CaseFolder, context: RunContext): Promise<void
   checks.tensor('loss/start', f32([], [first.loss]));
   blocks('grad', first.gradients);
 
-  const recipe = {
-    lr: optimizer.lr,
-    steps: optimizer.steps,
-    optimizer: optimizerOf(optimizer),
-    weightDecay: optimizer.weight_decay ?? 0,
-  };
-  const losses: number[] = [];
-  let end = trained.start.train;
-  for await (const { loss, train } of stepsOf(trained, recipe, feeds, backend)) {
-    losses.push(loss);
-    end = train;
-  }
-  losses.push((await slopesAt(trained, end, feeds, backend)).loss);
+  const { losses, end } = await trainedOut(trained, optimizer, feeds, backend);
   checks.tensor('loss/steps', f32([losses.length], losses));
   blocks('final', end);
 
