@@ -33,7 +33,7 @@ describe('every method that comes with the command', () => {
         const real = sharedPath('models', 'all-MiniLM-L6-v2');
         if (!real) return context.skip('its defaults need a larger base');
         task = taskOf(real);
-        trained = await peft('train', ...task, ...run, '--new-head', '--output', adapter);
+        trained = await peft('train', ...task, ...run, '--new-head', '--steps', '2', '--output', adapter);
       }
       expect(trained.code, JSON.stringify(trained.events.at(-1))).toBe(0);
       const evaluated = await peft('eval', ...task, '--data', data, '--adapter', adapter);
@@ -43,5 +43,6 @@ describe('every method that comes with the command', () => {
       const inspected = await peft('inspect', adapter, '--json');
       expect(inspected.events.at(-1)).toMatchObject({ method: name, digest: trained.events.at(-1)!.digest });
     },
+    180_000, // the real base, on a busy machine
   );
 });
