@@ -13,6 +13,7 @@ const { methods } = await loadPlugins([], tmpdir());
 describe('every method that comes with the command', () => {
   it.for(methods.map(({ method }) => method.name))(
     '%s trains with its defaults and is read again',
+    { timeout: 180_000 }, // a real base, on a busy machine
     async (name, context) => {
       const adapter = join(mkdtempSync(join(tmpdir(), 'peft-')), 'adapter');
       const data = fixture('train.tsv');
@@ -43,6 +44,5 @@ describe('every method that comes with the command', () => {
       const inspected = await peft('inspect', adapter, '--json');
       expect(inspected.events.at(-1)).toMatchObject({ method: name, digest: trained.events.at(-1)!.digest });
     },
-    180_000, // the real base, on a busy machine
   );
 });
