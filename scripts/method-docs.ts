@@ -27,6 +27,8 @@ interface Measured {
     readonly mean: number;
     readonly accuracy: readonly number[];
     readonly savedBytes: number;
+    readonly steps?: number;
+    readonly epochs?: number;
   }[];
 }
 
@@ -58,8 +60,8 @@ function page(method: Method, packageName: string, description: string, figures:
   );
   const own = figures?.results.filter((row) => row.method === method.name) ?? [];
   const rows = own.map(
-    ({ task, recipe, trainable, mean, accuracy, savedBytes }) =>
-      `| ${task} | ${recipe} | ${trainable} | ${mean.toFixed(4)} (${accuracy.join(', ')}) | ${savedBytes} |`,
+    ({ task, recipe, trainable, mean, accuracy, savedBytes, steps, epochs }) =>
+      `| ${task}, ${steps === undefined ? `${epochs} epochs` : `${steps} updates`} | ${recipe} | ${trainable} | ${mean.toFixed(4)} (${accuracy.join(', ')}) | ${savedBytes} |`,
   );
   const acts = [
     ...(method.weight ? ['changes weights in the graph'] : []),
