@@ -34,7 +34,7 @@ export function weightOf({ graph }: ModelGraph, { y }: Site): ShapedValue | unde
   return found as ShapedValue | undefined;
 }
 
-/** What leaves a site from now on, and the nodes made for it: they go on reading what left it before. */
+/** What takes the place of a value, and the nodes made for it: they go on reading the old one. */
 export interface Move {
   readonly to: ShapedValue;
   readonly nodes: readonly Node[];

@@ -2,8 +2,9 @@ import type * as z from 'zod';
 import { replaceUses, sortNodes } from '../graph/edit.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
+import type { Move } from './branch.js';
 import type { Method } from './method.js';
-import { type Replacement, replacement } from './outputs.js';
+import { replacement } from './outputs.js';
 import type { GraphSite, Params } from './site.js';
 import type { Target } from './target.js';
 
@@ -15,8 +16,7 @@ export function changeWeights<Schema extends z.ZodType>(
 ) {
   const { graph } = ops;
   const base = new Map<string, Record<string, ShapedValue>>();
-  const done: Replacement[] = [];
-  const now = new Map<ShapedValue, ShapedValue>();
+  const done = new Map<ShapedValue, Move>();
   for (const { site } of all) {
     const { path, parameters } = site.target;
     const own: Record<string, ShapedValue> = {};
@@ -28,18 +28,16 @@ export function changeWeights<Schema extends z.ZodType>(
     if (!method.weight) continue;
     for (const [name, W] of Object.entries(own)) {
       const made = ops.scope(path, () => replacement(W, ops, () => method.weight!({ ...site, W, name }, ops)));
-      if (!made) continue;
-      done.push(made);
-      now.set(W, made.to);
+      if (made) done.set(W, made);
     }
   }
-  for (const { from, to, except } of done) replaceUses(graph, from, to, { except });
-  if (done.length > 0) sortNodes(graph);
+  for (const [W, { to, nodes }] of done) replaceUses(graph, W, to, { except: nodes });
+  if (done.size > 0) sortNodes(graph);
   return {
     /** The base's own parameters of a module that take part in this form of the model. */
     base: ({ path }: Target): Params<ShapedValue> => base.get(path)!,
     /** The same as the method has changed them. */
     parameters: ({ path }: Target): Params<ShapedValue> =>
-      Object.fromEntries(Object.entries(base.get(path)!).map(([name, W]) => [name, now.get(W) ?? W])),
+      Object.fromEntries(Object.entries(base.get(path)!).map(([name, W]) => [name, done.get(W)?.to ?? W])),
   };
 }

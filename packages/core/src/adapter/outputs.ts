@@ -1,21 +1,13 @@
-import { replaceUses, sortNodes } from '../graph/edit.js';
-import type { Node, ShapedValue } from '../graph/graph.js';
+import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
-import { siteOf } from './branch.js';
+import { type Move, moveOutputs, siteOf } from './branch.js';
 import type { ModelGraph } from './target.js';
 
-/** A value put in place of another, and the nodes that still read the old one. */
-export interface Replacement {
-  readonly from: ShapedValue;
-  readonly to: ShapedValue;
-  readonly except: readonly Node[];
-}
-
-/** Builds a value from another; the nodes that this takes go on reading the old one. Undefined when nothing changes. */
-export function replacement(from: ShapedValue, ops: Ops, build: () => ShapedValue): Replacement | undefined {
+/** Builds a value to stand in place of another, with the nodes that this takes. Undefined when nothing changes. */
+export function replacement(from: ShapedValue, ops: Ops, build: () => ShapedValue): Move | undefined {
   const before = ops.graph.nodes.length;
   const to = build();
-  return to === from ? undefined : { from, to, except: ops.graph.nodes.slice(before) };
+  return to === from ? undefined : { to, nodes: ops.graph.nodes.slice(before) };
 }
 
 /**
@@ -28,18 +20,11 @@ export function changeOutputs<M extends ModelGraph>(
   changes: ReadonlyMap<string, (y: ShapedValue) => ShapedValue>,
   ops: Ops,
 ): M {
-  const done: Replacement[] = [];
+  const moves = new Map<string, Move>();
   for (const [path, change] of changes) {
     const { y } = siteOf(model, path);
     const made = ops.scope(path, () => replacement(y, ops, () => change(y)));
-    if (made) done.push(made);
+    if (made) moves.set(path, made);
   }
-  // After all of them are built: one may read another site's output.
-  for (const { from, to, except } of done) replaceUses(model.graph, from, to, { except });
-  sortNodes(model.graph);
-  const moved = new Map(done.map(({ from, to }) => [from, to]));
-  const now = (value: ShapedValue): ShapedValue => moved.get(value) ?? value;
-  const sites = new Map([...model.sites].map(([path, s]) => [path, { ...s, x: now(s.x), y: now(s.y) }]));
-  const outputs = Object.fromEntries(Object.entries(model.outputs).map(([name, value]) => [name, now(value)]));
-  return { ...model, sites, outputs };
+  return moveOutputs(model, moves);
 }
