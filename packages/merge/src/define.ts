@@ -16,7 +16,7 @@ export interface Chunk {
 }
 
 /** Numbers of a chunk that a reducer takes in: one for each element. Pure. */
-export type Source = (chunk: Chunk) => Float32Array | Float64Array;
+export type Source = (chunk: Chunk) => Float32Array;
 
 /** Where a reducer collects: over one tensor, or over all merged tensors (in the order of their paths). */
 export type Scope = 'tensor' | 'model';
@@ -24,6 +24,8 @@ export type Scope = 'tensor' | 'model';
 /** The fixed set of streaming reducers. Sums are in float64. */
 export type Reducer =
   | { readonly kind: 'sum'; readonly of: Source; readonly scope?: Scope }
+  /** Σ |a|. */
+  | { readonly kind: 'norm1'; readonly of: Source; readonly scope?: Scope }
   /** Σ a b; the squared norm is `dot` of a source with itself. */
   | { readonly kind: 'dot'; readonly of: readonly [Source, Source]; readonly scope?: Scope }
   /** How many elements are not zero. */

@@ -1,4 +1,5 @@
 import type { Random } from '@peftjs/core';
+import { dropAtRandom } from './kernels/index.js';
 
 const fraction = (word: number): number => (word >>> 8) * 2 ** -24;
 
@@ -16,18 +17,10 @@ export function uniformDraws(rng: Random, id: string, offset: number, count: num
  * does not decide, so four elements share a word of random bits.
  * @param offset row-major index of the first value in the tensor
  */
-export function keepAtRandom(values: Float64Array, rho: number, rng: Random, id: string, offset: number): void {
+export function keepAtRandom(values: Float32Array, rho: number, rng: Random, id: string, offset: number): void {
+  if (rho >= 1) return;
   const stream = rng.fork(id);
-  const rest = stream.fork('rest');
   const sure = Math.floor(rho * 256);
   const border = rho * 256 - sure;
-  const skip = offset % 4;
-  const first = (offset - skip) / 4;
-  const words = stream.bits(Math.ceil((skip + values.length) / 4), first);
-  for (let j = 0; j < values.length; j++) {
-    const at = skip + j;
-    const byte = (words[at >> 2]! >>> (8 * (at & 3))) & 255;
-    if (byte < sure) continue;
-    if (byte > sure || fraction(rest.bits(1, offset + j)[0]!) >= border) values[j] = 0;
-  }
+  dropAtRandom(values, { bytes: stream.key, rest: stream.fork('rest').key, sure, border, offset });
 }

@@ -1,6 +1,7 @@
 import { type DType, isFloat, PeftError, Problems } from '@peftjs/core';
 import type { BoundMerge } from './config.js';
 import { settingsOfEach } from './config.js';
+import { reaches } from './kernels/index.js';
 
 /** What is known of a tensor before it is read. */
 export interface Described {
@@ -93,11 +94,13 @@ export function prepareInputs<Settings>(bound: BoundMerge, inputs: Inputs): Prep
   return { weights, each: each as Settings[], merged, copied: names.filter((name) => !merged.includes(name)) };
 }
 
+/** Bits of the smallest magnitude that is no finite number. */
+const infinity = 0x7f800000;
+
 /** @throws PeftError DELTA_CONFLICT for a number that is not finite: every method would spread it */
 export function requireFinite(values: Float32Array, tensor: string, id: string, offset: number): void {
-  for (let i = 0; i < values.length; i++)
-    if (!Number.isFinite(values[i])) {
-      const problem = `Element ${offset + i} of tensor "${tensor}" in ${id} is ${values[i]}: repair or leave out this model.`;
-      throw new PeftError('DELTA_CONFLICT', problem, { details: { tensor, model: id, index: offset + i } });
-    }
+  if (!reaches(values, infinity)) return;
+  const i = values.findIndex((x) => !Number.isFinite(x));
+  const problem = `Element ${offset + i} of tensor "${tensor}" in ${id} is ${values[i]}: repair or leave out this model.`;
+  throw new PeftError('DELTA_CONFLICT', problem, { details: { tensor, model: id, index: offset + i } });
 }

@@ -1,4 +1,5 @@
 import type { Selection } from './define.js';
+import { bitsOf, findBits, keepFrom, magnitude, words } from './kernels/index.js';
 
 /**
  * The k largest magnitudes of float32 numbers, exactly, by counting: the 31 magnitude bits of a float order like the
@@ -24,6 +25,8 @@ const blockSize = 2 ** 16;
 const blocksIn = (count: number): number => Math.ceil(count / blockSize);
 /** Bins of the low bits. Behind them the second pass counts where numbers lie whose low bits are all 0. */
 const lowBins = 2 ** 15;
+const lowMask = lowBins - 1;
+const highMask = magnitude - lowMask;
 
 /** Nothing is in, or everything is. */
 const none: Selection = { bits: 2 ** 31, last: -1 };
@@ -36,20 +39,14 @@ export function startSelection(k: number, count: number): SelectState {
   return { pass: 'high', rest: k, bins: 2 ** 16 };
 }
 
-/** The bits of each number rounded to float32: the same memory where that is what the numbers are. */
-export function floatBits(values: Float32Array | Float64Array): Uint32Array {
-  if (values instanceof Float32Array) return new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const rounded = new Float32Array(values.length);
-  for (let i = 0; i < rounded.length; i++) rounded[i] = values[i]!;
-  return new Uint32Array(rounded.buffer);
+/** The magnitude bits of each number. */
+export const magnitudeBits = (values: Float32Array): Uint32Array => bitsOf(values).map((bits) => bits & magnitude);
+
+/** Indices of the values whose bits under a mask are these. */
+function indicesOf(values: Float32Array, mask: number, bits: number): Uint32Array {
+  const indices = words(values.length);
+  return indices.subarray(0, findBits(indices, values, mask, bits));
 }
-
-/** All bits but the sign. */
-const magnitude = 0x7fffffff;
-
-/** The magnitude bits of each number, rounded to float32. */
-export const magnitudeBits = (values: Float32Array | Float64Array): Uint32Array =>
-  floatBits(values).map((bits) => bits & magnitude);
 
 /** Which elements of the scope a pass must see: the last one looks at one block alone. */
 export const rangeOf = (state: SelectState): readonly [from: number, to: number] =>
@@ -59,50 +56,41 @@ export const rangeOf = (state: SelectState): readonly [from: number, to: number]
 
 /**
  * Counts a piece into the histogram of the pass.
- * @param bits of float32 numbers; their signs do not count
+ * @param values their signs do not count
  * @param at index of the piece's first number in the scope
  */
-export function countInto(state: SelectState, bits: Uint32Array, at: number, histogram: Float64Array): void {
+export function countInto(state: SelectState, values: Float32Array, at: number, histogram: Uint32Array): void {
+  const bits = bitsOf(values);
   switch (state.pass) {
     case 'done':
       return;
     case 'high':
-      for (let i = 0; i < bits.length; i++) histogram[(bits[i]! & magnitude) >>> 15]!++;
+      for (let i = 0; i < bits.length; i++) histogram[(bits[i]! << 1) >>> 16]!++;
       return;
-    case 'low': {
-      const { high } = state;
-      for (let i = 0; i < bits.length; i++) {
-        if ((bits[i]! & magnitude) >>> 15 !== high) continue;
-        const bin = bits[i]! & 0x7fff;
+    case 'low':
+      for (const i of indicesOf(values, highMask, state.high << 15)) {
+        const bin = bits[i]! & lowMask;
         histogram[bin]!++;
         if (bin === 0) histogram[lowBins + Math.floor((at + i) / blockSize)]!++;
       }
       return;
-    }
-    case 'block': {
-      const wanted = state.bits;
-      for (let i = 0; i < bits.length; ) {
-        // Elements up to the end of a block count for one bin.
-        const block = Math.floor((at + i) / blockSize);
-        const end = Math.min(bits.length, (block + 1) * blockSize - at);
-        let count = 0;
-        for (; i < end; i++) if ((bits[i]! & magnitude) === wanted) count++;
-        histogram[block]! += count;
-      }
+    case 'block':
+      for (const i of indicesOf(values, magnitude, state.bits)) histogram[Math.floor((at + i) / blockSize)]!++;
       return;
-    }
     case 'index': {
-      const wanted = state.bits;
       const first = state.block * blockSize - at;
-      const end = Math.min(bits.length, first + blockSize);
-      for (let i = Math.max(0, first); i < end; i++) if ((bits[i]! & magnitude) === wanted) histogram[i - first]!++;
+      for (const i of indicesOf(values, magnitude, state.bits))
+        if (i >= first && i < first + blockSize) histogram[i - first]!++;
       return;
     }
   }
 }
 
+/** Counts of one tensor, or sums over several. */
+export type Counts = Uint32Array | Float64Array;
+
 /** The bin in which the `rest`-th lies, from the last bin down or the first up, and how many of it are still wanted. */
-function locate(histogram: Float64Array, rest: number, down: boolean): { bin: number; rest: number } {
+function locate(histogram: Counts, rest: number, down: boolean): { bin: number; rest: number } {
   const n = histogram.length;
   let left = rest;
   for (let i = 0; i < n; i++) {
@@ -114,7 +102,7 @@ function locate(histogram: Float64Array, rest: number, down: boolean): { bin: nu
 }
 
 /** The next pass, from the whole histogram of this one. @param count numbers in the scope. */
-export function advance(state: SelectState, histogram: Float64Array, count: number): SelectState {
+export function advance(state: SelectState, histogram: Counts, count: number): SelectState {
   switch (state.pass) {
     case 'done':
       return state;
@@ -143,29 +131,25 @@ export function advance(state: SelectState, histogram: Float64Array, count: numb
 /** The selection of a scope as one of its tensors sees it. @param start index of the tensor's first element in the scope. */
 export const within = ({ bits, last }: Selection, start: number): Selection => ({ bits, last: last - start });
 
-/** The smallest magnitude of a selection as a number. Of nothing, a bound that no float reaches at an index. */
-function borderOf({ bits }: Selection): number {
-  return bits > 0x7f800000 ? Number.POSITIVE_INFINITY : new Float32Array(Uint32Array.of(bits).buffer)[0]!;
-}
+/** How many of `length` values from `offset` on are before the last one taken of the equal ones. */
+const equalIn = ({ last }: Selection, length: number, offset: number): number =>
+  Math.max(0, Math.min(length, last - offset + 1));
 
 /**
  * Sets to 0 what is not among the selected, in place.
  * @param offset row-major index of the first value in the tensor
  */
-export function keepSelected(values: Float64Array, selection: Selection, offset: number): void {
-  const border = borderOf(selection);
-  // Equal ones count up to `last`.
-  const equal = Math.max(0, Math.min(values.length, selection.last - offset + 1));
-  for (let j = 0; j < equal; j++) if (Math.fround(Math.abs(values[j]!)) < border) values[j] = 0;
-  for (let j = equal; j < values.length; j++) if (Math.fround(Math.abs(values[j]!)) <= border) values[j] = 0;
+export function keepSelected(values: Float32Array, selection: Selection, offset: number): void {
+  keepFrom(values, selection.bits, equalIn(selection, values.length, offset));
 }
 
 /** Sets to 0 what is among the selected, in place: the other way round. */
-export function dropSelected(values: Float64Array, selection: Selection, offset: number): void {
-  const border = borderOf(selection);
-  const equal = Math.max(0, Math.min(values.length, selection.last - offset + 1));
-  for (let j = 0; j < equal; j++) if (Math.fround(Math.abs(values[j]!)) >= border) values[j] = 0;
-  for (let j = equal; j < values.length; j++) if (Math.fround(Math.abs(values[j]!)) > border) values[j] = 0;
+export function dropSelected(values: Float32Array, selection: Selection, offset: number): void {
+  const own = bitsOf(values);
+  const { bits } = selection;
+  const equal = equalIn(selection, values.length, offset);
+  for (let j = 0; j < equal; j++) if ((own[j]! & magnitude) >= bits) own[j] = 0;
+  for (let j = equal; j < own.length; j++) if ((own[j]! & magnitude) > bits) own[j] = 0;
 }
 
 /** Whether the element of these magnitude bits at a row-major index of the tensor is among the largest. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { keepAtRandom } from '../src/draws.js';
 
 const rng = createRandom(7).fork('tensor');
-const ones = (count: number) => new Float64Array(count).fill(1);
+const ones = (count: number) => new Float32Array(count).fill(1);
 
 describe('elements kept at random', () => {
   it('are the same however a tensor is cut', () => {

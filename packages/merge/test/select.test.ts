@@ -4,7 +4,6 @@ import {
   advance,
   countInto,
   dropSelected,
-  floatBits,
   isIn,
   keepSelected,
   magnitudeBits,
@@ -17,10 +16,10 @@ import {
 function select(values: Float32Array, k: number, piece: number) {
   let state = startSelection(k, values.length);
   while (state.pass !== 'done') {
-    const histogram = new Float64Array(state.bins);
+    const histogram = new Uint32Array(state.bins);
     const [from, to] = rangeOf(state);
     for (let at = 0; at < values.length; at += piece)
-      if (at < to && at + piece > from) countInto(state, floatBits(values.subarray(at, at + piece)), at, histogram);
+      if (at < to && at + piece > from) countInto(state, values.subarray(at, at + piece), at, histogram);
     state = advance(state, histogram, values.length);
   }
   return state.selection;
@@ -59,18 +58,18 @@ describe('selection of the largest magnitudes', () => {
 
   it('finds the border among equal numbers that do have low bits', () => {
     const values = new Float32Array(150_000).fill(0.1);
-    expect(select(values, 70_001, 40_000)).toEqual({ bits: floatBits(Float32Array.of(0.1))[0], last: 70_000 });
+    expect(select(values, 70_001, 40_000)).toEqual({ bits: magnitudeBits(Float32Array.of(0.1))[0], last: 70_000 });
   });
 
-  it('keeps or drops in place what it has, in pieces of float64', () => {
-    const few = fc.constantFrom(0, -0, 1, -1, 2.5, -2.5, 1 + 2 ** -40);
+  it('keeps or drops in place what it has, in pieces', () => {
+    const few = fc.constantFrom(0, -0, 1, -1, 2.5, -2.5);
     const numbers = fc.array(fc.oneof(few, fc.float({ noNaN: true, noDefaultInfinity: true })), { maxLength: 60 });
     fc.assert(
       fc.property(numbers, fc.integer({ min: -1, max: 65 }), fc.integer({ min: 1, max: 20 }), (list, k, piece) => {
         const rounded = Float32Array.from(list);
         const inside = new Set(chosen(rounded, k, piece));
         const selection = select(rounded, k, piece);
-        const [kept, dropped] = [Float64Array.from(list), Float64Array.from(list)];
+        const [kept, dropped] = [Float32Array.from(list), Float32Array.from(list)];
         for (let at = 0; at < list.length; at += piece) {
           keepSelected(kept.subarray(at, at + piece), selection, at);
           dropSelected(dropped.subarray(at, at + piece), selection, at);

@@ -1,7 +1,8 @@
 import { elementCount } from '@peftjs/core';
 import type { Chunk, Merge } from '../define.js';
+import { floats, inTile } from '../kernels/index.js';
 import { cutSize, tileElements } from '../pieces.js';
-import { type OpenFiles, openOperand, type Read } from './read-operand.js';
+import { type Numbers, type OpenFiles, openOperand } from './read-operand.js';
 import type { Task } from './task.js';
 
 /** Elements read at a time where the method lets cut anywhere: few reads, little memory. Whole tiles. */
@@ -21,20 +22,11 @@ export function heldBytes(merge: Merge, { shape, models, base, config }: Task): 
 /** The chunks of a task, as often as they are asked for. */
 export interface Chunks {
   readonly count: number;
-  /** @param range elements that must be among the chunks; all when not given */
-  each(use: (chunk: Chunk) => void | Promise<void>, range?: readonly [from: number, to: number]): Promise<void>;
-}
-
-/** What a method sees of the elements that were read together. */
-function* tilesOf(chunk: Chunk, size: number): Generator<Chunk, void> {
-  const { base, models, offset } = chunk;
-  const { length } = models[0]!;
-  if (length <= size) yield chunk;
-  else
-    for (let at = 0; at < length; at += size) {
-      const cut = (values: Float32Array) => values.subarray(at, at + size);
-      yield { ...chunk, offset: offset + at, models: models.map(cut), ...(base && { base: cut(base) }) };
-    }
+  /**
+   * @param use is given arrays that hold until it returns
+   * @param range elements that must be among the chunks; all when not given
+   */
+  each(use: (chunk: Chunk) => void, range?: readonly [from: number, to: number]): Promise<void>;
 }
 
 export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Promise<Chunks> {
@@ -45,19 +37,23 @@ export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Prom
   const tile = pieces === 'elements' ? tileElements : size;
   const readers = await Promise.all([...models, ...(base ? [base] : [])].map((o) => openOperand(o, shape, files)));
   const keep = 4 * readers.length * count <= keptBytes;
-  const kept = new Map<number, Chunk>();
-  const buffers = readers.map(() => new Float32Array(keep ? 0 : size));
+  const kept = new Map<number, readonly Numbers[]>();
 
-  async function load(offset: number): Promise<Chunk> {
-    const length = Math.min(size, count - offset);
-    const fill = async (read: Read, i: number) => {
-      const out = keep ? new Float32Array(length) : buffers[i]!.subarray(0, length);
-      await read(offset, offset + length, out);
+  async function load(offset: number): Promise<readonly Numbers[]> {
+    const loaded: Numbers[] = [];
+    for (const read of readers) loaded.push(await read(offset, Math.min(offset + size, count), keep));
+    if (keep) kept.set(offset, loaded);
+    return loaded;
+  }
+
+  /** What a method sees of the elements that were read together. */
+  function tileOf(loaded: readonly Numbers[], offset: number, at: number): Chunk {
+    const arrays = loaded.map((numbers) => {
+      const out = floats(Math.min(tile, size - at, count - offset - at));
+      numbers(at, out);
       return out;
-    };
-    const arrays: Float32Array[] = [];
-    for (const [i, read] of readers.entries()) arrays.push(await fill(read, i));
-    const chunk = { tensor, shape, offset, models: arrays.slice(0, models.length) };
+    });
+    const chunk = { tensor, shape, offset: offset + at, models: arrays.slice(0, models.length) };
     return base ? { ...chunk, base: arrays[models.length]! } : chunk;
   }
 
@@ -66,9 +62,8 @@ export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Prom
     async each(use, [from, to] = [0, count]) {
       for (let offset = 0; offset < count; offset += size) {
         if (offset >= to || offset + size <= from) continue;
-        const chunk = kept.get(offset) ?? (await load(offset));
-        if (keep) kept.set(offset, chunk);
-        for (const part of tilesOf(chunk, tile)) await use(part);
+        const loaded = kept.get(offset) ?? (await load(offset));
+        for (let at = 0; at < size && offset + at < count; at += tile) inTile(() => use(tileOf(loaded, offset, at)));
       }
     },
   };

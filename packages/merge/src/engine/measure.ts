@@ -1,6 +1,6 @@
 import type { Reducer, Selection } from '../define.js';
-import { isSumming, reduceChunk } from '../reduce.js';
-import { advance, countInto, floatBits, rangeOf, type SelectState, startSelection } from '../select.js';
+import { isSumming, reduceChunk, valuesOf } from '../reduce.js';
+import { advance, type Counts, countInto, rangeOf, type SelectState, startSelection } from '../select.js';
 import type { Chunks } from './chunks.js';
 
 export type Reducers = Readonly<Record<string, Reducer>>;
@@ -9,7 +9,7 @@ export type Reducers = Readonly<Record<string, Reducer>>;
 export type Asked = Readonly<Record<string, 'sum' | SelectState>>;
 
 /** What one tensor contributes. */
-export type Answers = Record<string, number | Float64Array>;
+export type Answers = Record<string, number | Counts>;
 
 /** The elements of a tensor that a pass must see. */
 function neededBy(asked: Asked, origin: number): readonly [from: number, to: number] {
@@ -25,15 +25,16 @@ const everything = [0, Number.POSITIVE_INFINITY] as const;
 export async function measure(chunks: Chunks, reducers: Reducers, asked: Asked, origin: number): Promise<Answers> {
   const answers: Answers = {};
   for (const [name, state] of Object.entries(asked))
-    answers[name] = state === 'sum' ? 0 : new Float64Array(state.pass === 'done' ? 0 : state.bins);
+    answers[name] = state === 'sum' ? 0 : new Uint32Array(state.pass === 'done' ? 0 : state.bins);
   await chunks.each(
     (chunk) => {
+      const values = valuesOf(chunk);
       for (const [name, state] of Object.entries(asked)) {
         const reducer = reducers[name]!;
         if (state === 'sum' && isSumming(reducer))
-          answers[name] = (answers[name] as number) + reduceChunk(reducer, chunk);
+          answers[name] = (answers[name] as number) + reduceChunk(reducer, values);
         else if (state !== 'sum' && !isSumming(reducer))
-          countInto(state, floatBits(reducer.of(chunk)), origin + chunk.offset, answers[name] as Float64Array);
+          countInto(state, values(reducer.of), origin + chunk.offset, answers[name] as Uint32Array);
       }
     },
     neededBy(asked, origin),
@@ -48,7 +49,7 @@ export function addAnswers(parts: readonly Answers[]): Answers {
     for (const [name, answer] of Object.entries(part)) {
       const sum = total[name];
       if (typeof answer === 'number') total[name] = ((sum as number) ?? 0) + answer;
-      else if (sum === undefined) total[name] = answer.slice();
+      else if (sum === undefined) total[name] = Float64Array.from(answer);
       else for (let i = 0; i < answer.length; i++) (sum as Float64Array)[i] = (sum as Float64Array)[i]! + answer[i]!;
     }
   return total;
@@ -80,7 +81,7 @@ export async function resolveReducers(
     const answers = await pass(open);
     for (const [name, state] of Object.entries(open)) {
       const answer = answers[name]!;
-      if (state !== 'sum') open[name] = advance(state, answer as Float64Array, count);
+      if (state !== 'sum') open[name] = advance(state, answer as Counts, count);
       else {
         numbers[name] = answer as number;
         delete open[name];

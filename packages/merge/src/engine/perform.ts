@@ -1,6 +1,7 @@
 import { createRandom, PeftError } from '@peftjs/core';
 import type { CombineContext, Merge, TensorContext } from '../define.js';
 import { requireFinite } from '../inputs.js';
+import { floats, subtract } from '../kernels/index.js';
 import type { Files } from '../platform/platform.js';
 import { type Chunks, chunksOf } from './chunks.js';
 import { copyTensor } from './copy.js';
@@ -64,7 +65,9 @@ function refuseNonFinite(task: Task, { tensor, offset, base, models }: CombineCo
 }
 
 function difference(values: Float32Array, base: Float32Array): Float32Array {
-  return values.map((value, i) => value - base[i]!);
+  const out = floats(values.length);
+  subtract(out, values, base);
+  return out;
 }
 
 /** Goes on with a task as far as it goes: to its end, or to a round over all tensors. */

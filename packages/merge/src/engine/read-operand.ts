@@ -1,5 +1,4 @@
 import {
-  bf16ToF32,
   bitsOf,
   builtinKinds,
   type DType,
@@ -10,11 +9,15 @@ import {
   type TensorRef,
   toF32,
 } from '@peftjs/core';
+import { halves, widenBf16 } from '../kernels/index.js';
 import type { Files, OpenFile } from '../platform/platform.js';
 import type { Operand } from './task.js';
 
-/** Reads elements `from` to `to` (row-major) as float32 into `out`. */
-export type Read = (from: number, to: number, out: Float32Array) => Promise<void> | void;
+/** Numbers that were read: fills `out` with those from the `at`-th on, as float32. */
+export type Numbers = (at: number, out: Float32Array) => void;
+
+/** Reads elements `from` to `to` (row-major). What it gives holds until it is asked again, or, to `keep`, for good. */
+export type Read = (from: number, to: number, keep?: boolean) => Promise<Numbers> | Numbers;
 
 /** Files held open while a task runs. */
 export interface OpenFiles {
@@ -37,22 +40,40 @@ export function openFiles(files: Files | undefined): OpenFiles {
   };
 }
 
-/** Bytes as they lie in a file, widened. */
+/** Numbers in memory. */
+const given =
+  (data: Float32Array): Numbers =>
+  (at, out) =>
+    out.set(data.subarray(at, at + out.length));
+
+/** Bytes as they lie in a file, widened when they are wanted. */
+function numbersOf(dtype: DType, bytes: Uint8Array): Numbers {
+  const { buffer, byteOffset } = bytes;
+  const count = (8 * bytes.length) / bitsOf(dtype);
+  if (dtype === 'f32') return given(new Float32Array(buffer, byteOffset, count));
+  if (dtype !== 'bf16' && dtype !== 'f16') return given(toF32(fromBytes(dtype, [count], bytes)).data);
+  const stored = new Uint16Array(buffer, byteOffset, count);
+  const widen = dtype === 'bf16' ? widenBf16 : widenF16;
+  return (at, out) => {
+    const part = halves(out.length);
+    part.set(stored.subarray(at, at + out.length));
+    widen(out, part);
+  };
+}
+
+const widenF16 = (out: Float32Array, part: Uint16Array): void => {
+  f16ToF32(part, out as Float32Array<ArrayBuffer>);
+};
+
 function readFrom(file: OpenFile, { dtype, offset }: { dtype: DType; offset: number }): Read {
   const size = bitsOf(dtype) / 8;
-  let scratch = new Uint8Array(0);
-  const bytesOf = (count: number) => {
-    if (scratch.length < count * size) scratch = new Uint8Array(count * size);
-    return scratch.subarray(0, count * size);
-  };
-  return (from, to, out) => {
-    const at = offset + from * size;
-    if (dtype === 'f32') return file.read(new Uint8Array(out.buffer, out.byteOffset, out.byteLength), at);
-    const bytes = bytesOf(to - from);
-    file.read(bytes, at);
-    if (dtype === 'bf16') bf16ToF32(new Uint16Array(bytes.buffer, 0, to - from), out as Float32Array<ArrayBuffer>);
-    else if (dtype === 'f16') f16ToF32(new Uint16Array(bytes.buffer, 0, to - from), out as Float32Array<ArrayBuffer>);
-    else out.set(toF32(fromBytes(dtype, [to - from], bytes)).data);
+  let again = new Uint8Array(0);
+  return (from, to, keep = false) => {
+    const length = (to - from) * size;
+    if (!keep && again.length < length) again = new Uint8Array(length);
+    const bytes = keep ? new Uint8Array(length) : again.subarray(0, length);
+    file.read(bytes, offset + from * size);
+    return numbersOf(dtype, bytes);
   };
 }
 
@@ -60,11 +81,11 @@ function readFrom(file: OpenFile, { dtype, offset }: { dtype: DType; offset: num
 function readRows(ref: TensorRef): Read {
   const rows = ref.shape[0];
   const width = rows ? elementCount(ref.shape) / rows : 1;
-  return async (from, to, out) => {
+  return async (from, to) => {
     const first = Math.floor(from / width);
     const part = await ref.read(rows === undefined ? {} : { from: first, to: Math.ceil(to / width) });
     const start = rows === undefined ? 0 : first * width;
-    out.set(toF32(part).data.subarray(from - start, to - start));
+    return given(toF32(part).data.subarray(from - start, to - start));
   };
 }
 
@@ -74,12 +95,17 @@ function readRef(ref: TensorRef, files: OpenFiles): Read {
 }
 
 /** The sum of the updates, whole: it is made once for the tensor and held while the tensor is merged. */
-async function sumOf({ terms }: Operand, shape: readonly number[]): Promise<Float64Array | undefined> {
-  if (terms.length === 0) return undefined;
-  const sum = new Float64Array(elementCount(shape));
+async function sumOf({ terms }: Operand, shape: readonly number[]): Promise<Float32Array | Float64Array | undefined> {
+  let sum: Float32Array | Float64Array | undefined;
   for (const term of terms) {
     const { data } = toF32(await kindOf(term, builtinKinds).dense(term, shape));
-    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + data[i]!;
+    if (!sum) sum = data;
+    else {
+      // More than one: in float64.
+      const wide = sum instanceof Float64Array ? sum : Float64Array.from(sum);
+      for (let i = 0; i < wide.length; i++) wide[i] = wide[i]! + data[i]!;
+      sum = wide;
+    }
   }
   return sum;
 }
@@ -89,9 +115,12 @@ export async function openOperand(operand: Operand, shape: readonly number[], fi
   const stored = operand.ref && readRef(operand.ref, files);
   const sum = await sumOf(operand, shape);
   if (stored && !sum) return stored;
-  return async (from, to, out) => {
-    if (stored) await stored(from, to, out);
-    else out.fill(0);
-    for (let i = 0; sum && i < out.length; i++) out[i] = out[i]! + sum[from + i]!;
+  return async (from, to, keep) => {
+    const numbers = await stored?.(from, to, keep);
+    return (at, out) => {
+      if (numbers) numbers(at, out);
+      else out.fill(0);
+      for (let i = 0; sum && i < out.length; i++) out[i] = out[i]! + sum[from + at + i]!;
+    };
   };
 }

@@ -1,4 +1,5 @@
-import { arrayLength, bytesOf, cast, type DType, f32ToBf16, f32ToF16, PeftError } from '@peftjs/core';
+import { arrayLength, bytesOf, cast, type DType, f32ToF16, PeftError } from '@peftjs/core';
+import { halves, narrowBf16, reaches } from '../kernels/index.js';
 import type { Files } from '../platform/platform.js';
 import type { Target } from './task.js';
 
@@ -14,24 +15,27 @@ export interface Sink {
 
 /** One rounding, to nearest, ties to even. */
 function narrow(values: Float32Array, dtype: DType): Uint8Array {
-  if (dtype === 'bf16') return bytesOf({ dtype, shape: [], data: f32ToBf16(values) });
+  if (dtype === 'bf16') {
+    const out = halves(values.length);
+    narrowBf16(out, values);
+    return bytesOf({ dtype, shape: [], data: out });
+  }
   if (dtype === 'f16') return bytesOf({ dtype, shape: [], data: f32ToF16(values) });
   return bytesOf(cast({ dtype: 'f32', shape: [values.length], data: values }, dtype));
 }
 
-/** The largest finite value of a half; what rounds above it would become infinite. */
-const f16Limit = 65520;
+/** Bits of the smallest magnitude that a dtype cannot hold: what rounds above its largest value becomes infinite. */
+const limits: Partial<Record<DType, number>> = { f16: 0x477ff000, bf16: 0x7f7f8000 };
+const infinity = 0x7f800000;
 
 /** @throws PeftError DELTA_CONFLICT when a result is not finite in its dtype */
 export function requireStorable(values: Float32Array, dtype: DType, tensor: string, offset: number): void {
-  const limit = dtype === 'f16' ? f16Limit : Number.POSITIVE_INFINITY;
-  for (let i = 0; i < values.length; i++) {
-    const x = values[i]!;
-    if (x < limit && x > -limit) continue;
-    const problem = `Element ${offset + i} of the merged tensor "${tensor}" is ${x}, which ${dtype} cannot hold.`;
-    const remedy = dtype === 'f16' ? 'Write bfloat16 or float32 (outDtype).' : 'Use smaller weights.';
-    throw new PeftError('DELTA_CONFLICT', `${problem} ${remedy}`, { details: { tensor, index: offset + i } });
-  }
+  const limit = limits[dtype] ?? infinity;
+  if (!reaches(values, limit)) return;
+  const i = values.findIndex((x) => reaches(Float32Array.of(x), limit));
+  const problem = `Element ${offset + i} of the merged tensor "${tensor}" is ${values[i]}, which ${dtype} cannot hold.`;
+  const remedy = dtype === 'f16' ? 'Write bfloat16 or float32 (outDtype).' : 'Use smaller weights.';
+  throw new PeftError('DELTA_CONFLICT', `${problem} ${remedy}`, { details: { tensor, index: offset + i } });
 }
 
 export function openSink(target: Target, shape: readonly number[], files: Files | undefined): Sink {

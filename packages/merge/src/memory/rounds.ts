@@ -1,6 +1,6 @@
 import type { Chunk, Reducer, Selection, TensorContext } from '../define.js';
-import { isSumming, reduceChunk } from '../reduce.js';
-import { advance, countInto, floatBits, startSelection, within } from '../select.js';
+import { isSumming, reduceChunk, valuesOf } from '../reduce.js';
+import { advance, countInto, startSelection, within } from '../select.js';
 
 /** The inputs of one run over one tensor: what is the same for its chunks, and the chunks. */
 export interface Work<Settings> {
@@ -16,10 +16,9 @@ function select<S>(group: readonly Work<S>[], reducers: readonly Extract<Reducer
   const count = group.reduce((sum, { context }) => sum + context.count, 0);
   let state = startSelection(reducers[0]!.k(count), count);
   while (state.pass !== 'done') {
-    const histogram = new Float64Array(state.bins);
+    const histogram = new Uint32Array(state.bins);
     group.forEach(({ chunks, start }, i) => {
-      for (const chunk of chunks)
-        countInto(state, floatBits(reducers[i]!.of(chunk)), start - origin + chunk.offset, histogram);
+      for (const chunk of chunks) countInto(state, reducers[i]!.of(chunk), start - origin + chunk.offset, histogram);
     });
     state = advance(state, histogram, count);
   }
@@ -45,7 +44,7 @@ export function runRound<S>(
       if (isSumming(first)) {
         let sum = 0;
         members.forEach(({ chunks }, i) => {
-          for (const chunk of chunks) sum += reduceChunk(reducers[i] as typeof first, chunk);
+          for (const chunk of chunks) sum += reduceChunk(reducers[i] as typeof first, valuesOf(chunk));
         });
         for (const i of group) numbers[i]![name] = sum;
       } else {

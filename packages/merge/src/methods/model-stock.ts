@@ -1,8 +1,10 @@
 import * as z from 'zod';
 import { defineMerge } from '../define.js';
+import { scale } from '../kernels/index.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { eachFibre } from '../vectors/fibres.js';
 import { cosine, type Gram, gramOf, gramOfVectors, gramReducers } from '../vectors/gram.js';
+import { weightedSum } from '../vectors/sum.js';
 import { noWeights } from './options.js';
 
 export const ModelStockConfig = z.strictObject({
@@ -50,12 +52,6 @@ function ratio(gram: Gram, n: number, c: Settings): { t: number; outside: boolea
   return { t: c.clamp ? Math.min(1, Math.max(0, t)) : t, outside: cos < 0 };
 }
 
-function meanOf(taus: readonly Float64Array[]): Float64Array {
-  const mean = new Float64Array(taus[0]!.length);
-  for (const tau of taus) for (let j = 0; j < mean.length; j++) mean[j] = mean[j]! + tau[j]! / taus.length;
-  return mean;
-}
-
 /**
  * The point between base and mean that is nearest to the centre of the fine-tuned models, told from the angles between
  * their updates. NOTE: mergekit does not clamp the ratio and takes norm products below 1e-6 for 1e-6; its recipes do so here
@@ -74,7 +70,10 @@ export const modelStock = /* @__PURE__ */ defineMerge({
   combine({ c, stats, warn, ...chunk }) {
     const n = chunk.models.length;
     const taus = chunk.models.map((_, i) => taskVector(chunk, i));
-    const mean = meanOf(taus);
+    const mean = weightedSum(
+      taus,
+      taus.map(() => 1 / n),
+    );
     let opposed = 0;
     const scaled = (gram: Gram): number => {
       const { t, outside } = ratio(gram, n, c);
@@ -86,10 +85,7 @@ export const modelStock = /* @__PURE__ */ defineMerge({
         const t = scaled(gramOfVectors(taus.map((tau) => Float64Array.from(indices, (j) => tau[j]!))));
         for (const j of indices) mean[j] = t * mean[j]!;
       });
-    else {
-      const t = scaled(gramOf(stats));
-      for (let j = 0; j < mean.length; j++) mean[j] = t * mean[j]!;
-    }
+    else scale(mean, scaled(gramOf(stats)));
     const what = c.clamp ? 'the base is kept there' : 'the result lies beyond the base';
     if (opposed > 0 && (c.filterWise || chunk.offset === 0))
       warn(`the updates point apart${c.filterWise ? ` in ${opposed} rows` : ''}: ${what}`);

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { defineMerge } from '../define.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { gramOf, gramReducers } from '../vectors/gram.js';
+import { weightedSum } from '../vectors/sum.js';
 import { sumProblems } from './options.js';
 
 /**
@@ -40,7 +41,10 @@ export const multislerp = /* @__PURE__ */ defineMerge({
     }
     const factor = isZero ? 0 : length / Math.sqrt(squared);
     const taus = chunk.models.map((_, i) => taskVector(chunk, i));
-    const merged = taus[0]!.map((_, j) => taus.reduce((sum, tau, i) => sum + factor * perUnit[i]! * tau[j]!, 0));
-    return chunk.base ? addToBase(chunk.base, merged) : Float32Array.from(merged);
+    const merged = weightedSum(
+      taus,
+      perUnit.map((share) => factor * share),
+    );
+    return chunk.base ? addToBase(chunk.base, merged) : merged;
   },
 });

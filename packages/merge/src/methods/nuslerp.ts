@@ -1,9 +1,10 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { type Chunk, defineMerge } from '../define.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { eachFibre } from '../vectors/fibres.js';
 import { cosine, type Gram, gramOf, gramOfVectors, gramReducers } from '../vectors/gram.js';
 import { type Pair, slerpWeights } from '../vectors/sphere.js';
+import { weightedSum } from '../vectors/sum.js';
 
 export const NuslerpConfig = z.strictObject({
   axis: z.enum(['all', 'first', 'last']).default('all').meta({
@@ -21,6 +22,22 @@ const share = ([first, second]: readonly number[]): number =>
 
 const pairOf = (gram: Gram, t: number): Pair => slerpWeights(cosine(gram, 0, 1) ?? 0, t, flat);
 
+/** Each vector along an axis interpolated by itself. */
+function alongAxis(
+  [a, b]: readonly [Float32Array, Float32Array],
+  axis: 'first' | 'last',
+  t: number,
+  { shape }: Chunk,
+): Float32Array {
+  const merged = new Float32Array(a.length);
+  eachFibre(shape, axis === 'first' ? 0 : -1, a.length, (indices) => {
+    const along = [a, b].map((x) => Float64Array.from(indices, (j) => x[j]!));
+    const [wa, wb] = pairOf(gramOfVectors(along), t);
+    for (const j of indices) merged[j] = wa * a[j]! + wb * b[j]!;
+  });
+  return merged;
+}
+
 /**
  * SLERP by weights, t = w₂ / (w₁ + w₂), of two models, or of two task vectors when there is a base. In float64: nearly
  * opposite vectors are lost in float32.
@@ -35,17 +52,8 @@ export const nuslerp = /* @__PURE__ */ defineMerge({
   stats: [({ c }) => (c.axis === 'all' ? gramReducers(2) : {})],
   combine({ c, stats, weights, ...chunk }) {
     const t = share(weights);
-    const [a, b] = [taskVector(chunk, 0), taskVector(chunk, 1)];
-    const merged = new Float64Array(a.length);
-    const mix = (indices: Iterable<number>, [wa, wb]: Pair) => {
-      for (const j of indices) merged[j] = wa * a[j]! + wb * b[j]!;
-    };
-    if (c.axis === 'all') mix(merged.keys(), pairOf(gramOf(stats), t));
-    else
-      eachFibre(chunk.shape, c.axis === 'first' ? 0 : -1, a.length, (indices) => {
-        const along = [a, b].map((x) => Float64Array.from(indices, (j) => x[j]!));
-        mix(indices, pairOf(gramOfVectors(along), t));
-      });
-    return chunk.base ? addToBase(chunk.base, merged) : Float32Array.from(merged);
+    const taus = [taskVector(chunk, 0), taskVector(chunk, 1)] as const;
+    const merged = c.axis === 'all' ? weightedSum(taus, pairOf(gramOf(stats), t)) : alongAxis(taus, c.axis, t, chunk);
+    return chunk.base ? addToBase(chunk.base, merged) : merged;
   },
 });

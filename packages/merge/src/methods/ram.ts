@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { type Chunk, defineMerge } from '../define.js';
+import { zeros } from '../kernels/index.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { noWeights } from './options.js';
 
@@ -15,7 +16,7 @@ export const RamConfig = z.strictObject({
 });
 
 /** Which models change an element, as one number each: 1 where it is changed, and by how many in all. */
-function changes(chunk: Chunk, epsilon: number): { taus: Float64Array[]; by: Uint32Array } {
+function changes(chunk: Chunk, epsilon: number): { taus: Float32Array[]; by: Uint32Array } {
   const taus = chunk.models.map((_, i) => taskVector(chunk, i));
   const by = new Uint32Array(taus[0]!.length);
   for (const tau of taus)
@@ -55,7 +56,7 @@ export const ram = /* @__PURE__ */ defineMerge({
       if (!c.plus || unique === 0) return 1;
       return 1 + c.plus.r * Math.min(c.plus.alpha, numbers[`shared.${i}`]! / unique);
     });
-    const merged = new Float64Array(by.length);
+    const merged = zeros(by.length);
     taus.forEach((tau, i) => {
       tau.forEach((x, j) => {
         if (Math.abs(x) > c.epsilon) merged[j] = merged[j]! + (by[j] === 1 ? strength[i]! * x : x / by[j]!);

@@ -1,7 +1,7 @@
 import { svd } from '@peftjs/core';
 import * as z from 'zod';
 import { defineMerge } from '../define.js';
-import { taskVector } from '../vectors/delta.js';
+import { addToBase, taskVector } from '../vectors/delta.js';
 import { noWeights } from './options.js';
 
 export const ReAdaptConfig = z.strictObject({
@@ -12,12 +12,12 @@ export const ReAdaptConfig = z.strictObject({
 });
 
 /** A matrix cut to the smallest rank k with Σ_{i<=k} σᵢ² >= energy Σ σᵢ². */
-function truncated(delta: Float64Array, [rows, columns]: readonly [number, number], energy: number): Float64Array {
-  const { u, s, v } = svd({ rows, columns, data: delta });
+function truncated(delta: Float32Array, [rows, columns]: readonly [number, number], energy: number): Float32Array {
+  const { u, s, v } = svd({ rows, columns, data: Float64Array.from(delta) });
   const wanted = energy * s.reduce((sum, x) => sum + x * x, 0);
   let rank = 0;
   for (let kept = 0; rank < s.length && kept < wanted; rank++) kept += s[rank]! ** 2;
-  const out = new Float64Array(delta.length);
+  const out = new Float32Array(delta.length);
   for (let i = 0; i < rows; i++)
     for (let j = 0; j < columns; j++) {
       let sum = 0;
@@ -46,6 +46,6 @@ export const reAdapt = /* @__PURE__ */ defineMerge({
     const [rows, columns, ...more] = chunk.shape;
     const isMatrix = columns !== undefined && more.length === 0;
     const delta = c.energy !== undefined && isMatrix ? truncated(full, [rows!, columns], c.energy) : full;
-    return chunk.models[1]!.map((x, j) => x + c.scale * delta[j]!);
+    return addToBase(chunk.models[1]!, delta, c.scale);
   },
 });

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { type Chunk, defineMerge, type Reducer, type TensorContext } from '../define.js';
+import { floats } from '../kernels/index.js';
 import { isIn, magnitudeBits } from '../select.js';
 import { consensus } from '../vectors/consensus.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
@@ -19,12 +20,12 @@ export const SceConfig = z.strictObject({
 });
 type Settings = z.output<typeof SceConfig>;
 
-const all = (chunk: Chunk): Float64Array[] => chunk.models.map((_, i) => taskVector(chunk, i));
+const all = (chunk: Chunk): Float32Array[] => chunk.models.map((_, i) => taskVector(chunk, i));
 
 /** Standard deviation over models, element by element: orders like the variance and does not underflow in float32. */
-function deviation(taus: readonly Float64Array[]): Float64Array {
+function deviation(taus: readonly Float32Array[]): Float32Array {
   const n = taus.length;
-  const out = new Float64Array(taus[0]!.length);
+  const out = floats(taus[0]!.length);
   for (let j = 0; j < out.length; j++) {
     let mean = 0;
     for (const tau of taus) mean += tau[j]! / n;
@@ -36,7 +37,7 @@ function deviation(taus: readonly Float64Array[]): Float64Array {
 }
 
 /** The task vectors with everything but the selected elements set to 0. */
-function selected({ c, stats }: TensorContext<Settings>, chunk: Chunk): Float64Array[] {
+function selected({ c, stats }: TensorContext<Settings>, chunk: Chunk): Float32Array[] {
   const taus = all(chunk);
   if (c.selectTopk === 1) return taus;
   const selection = stats.selections.kept!;

@@ -1,3 +1,5 @@
+import { addAgreeing, addScaled, divide, floats, toSigns, zeros } from '../kernels/index.js';
+
 /** How sparse task vectors τ̂ become one. */
 export interface Rule {
   /**
@@ -20,20 +22,31 @@ export interface Rule {
 const noWeight = 1e-8;
 
 /** The votes of a chunk: the sign of a sum is the one that its element takes. */
-export function votes(sparse: readonly Float64Array[], weights: readonly number[], { elect }: Rule): Float64Array {
-  const sums = new Float64Array(sparse[0]!.length);
+function votes(sparse: readonly Float32Array[], weights: readonly number[], { elect }: Rule): Float32Array {
+  const sums = zeros(sparse[0]!.length);
   sparse.forEach((tau, i) => {
     const w = elect!.weighted ? weights[i]! : 1;
-    if (elect!.by === 'total') for (let j = 0; j < sums.length; j++) sums[j] = sums[j]! + w * tau[j]!;
-    else for (let j = 0; j < sums.length; j++) sums[j] = sums[j]! + Math.sign(w * tau[j]!);
+    if (elect!.by === 'total') addScaled(sums, tau, w);
+    else {
+      const signs = floats(tau.length);
+      signs.set(tau);
+      toSigns(signs, 0);
+      addScaled(sums, signs, Math.sign(w));
+    }
   });
   return sums;
 }
 
-/** Signs of votes, -1 or 1, in place. @param undecided what a sum of 0 becomes */
-export function electedSigns(sums: Float64Array, undecided: number): Float64Array {
-  for (let j = 0; j < sums.length; j++) sums[j] = Math.sign(sums[j]!) || undecided;
-  return sums;
+/** The sign that each element takes, -1 or 1. @param undecided what it is where the votes sum to 0 */
+export function electedSigns(
+  sparse: readonly Float32Array[],
+  weights: readonly number[],
+  rule: Rule,
+  undecided: number,
+): Float32Array {
+  const signs = votes(sparse, weights, rule);
+  toSigns(signs, undecided);
+  return signs;
 }
 
 /**
@@ -41,21 +54,21 @@ export function electedSigns(sums: Float64Array, undecided: number): Float64Arra
  * @param majority sign of the sum of all votes, for rules that ask it
  */
 export function consensus(
-  sparse: readonly Float64Array[],
+  sparse: readonly Float32Array[],
   weights: readonly number[],
   rule: Rule,
   majority = 0,
-): Float64Array {
+): Float32Array {
   const { elect } = rule;
   if (!elect) return rule.largest ? largestOf(sparse, weights) : plainSum(sparse, weights, rule);
   const undecided = elect.zero === 'plus' ? 1 : majority || (elect.zero === 'majority-or-minus' ? -1 : 0);
-  const signs = electedSigns(votes(sparse, weights, rule), undecided);
+  const signs = electedSigns(sparse, weights, rule, undecided);
   return rule.largest ? largestOf(sparse, weights, signs) : agreeing(sparse, weights, signs, rule);
 }
 
 /** w τ̂ of the model where its magnitude is largest, among those that have the elected sign. */
-function largestOf(sparse: readonly Float64Array[], weights: readonly number[], signs?: Float64Array): Float64Array {
-  const out = new Float64Array(sparse[0]!.length);
+function largestOf(sparse: readonly Float32Array[], weights: readonly number[], signs?: Float32Array): Float32Array {
+  const out = zeros(sparse[0]!.length);
   for (const [i, tau] of sparse.entries())
     for (let j = 0; j < out.length; j++) {
       if (signs && !(tau[j]! * signs[j]! > 0)) continue;
@@ -67,44 +80,31 @@ function largestOf(sparse: readonly Float64Array[], weights: readonly number[], 
 
 /** Σ w τ̂ over the models that have the elected sign, divided by their weights or their number. */
 function agreeing(
-  sparse: readonly Float64Array[],
+  sparse: readonly Float32Array[],
   weights: readonly number[],
-  signs: Float64Array,
-  { elect, divide }: Rule,
-): Float64Array {
-  const out = new Float64Array(signs.length);
-  const shares = new Float64Array(signs.length);
+  signs: Float32Array,
+  { elect, divide: by }: Rule,
+): Float32Array {
+  const out = zeros(signs.length);
+  const shares = zeros(signs.length);
   for (const [i, tau] of sparse.entries()) {
     const w = weights[i]!;
     const turned = elect!.weighted ? Math.sign(w) : 1;
-    const share = divide === 'count' ? 1 : w;
-    for (let j = 0; j < out.length; j++) {
-      const x = tau[j]!;
-      if (!(turned * x * signs[j]! > 0)) continue;
-      out[j] = out[j]! + w * x;
-      shares[j] = shares[j]! + share;
-    }
+    addAgreeing(out, shares, tau, signs, { w, share: by === 'count' ? 1 : w, turned });
   }
-  return divide === 'none' ? out : divided(out, shares);
+  if (by !== 'none') divide(out, shares, noWeight);
+  return out;
 }
 
 /** Σ w τ̂ over all models, divided by their weights, or by the number of those that are not 0 there. */
-function plainSum(sparse: readonly Float64Array[], weights: readonly number[], { divide }: Rule): Float64Array {
-  const out = new Float64Array(sparse[0]!.length);
-  for (const [i, tau] of sparse.entries()) {
-    const w = weights[i]!;
-    for (let j = 0; j < out.length; j++) out[j] = out[j]! + w * tau[j]!;
-  }
-  if (divide === 'none') return out;
-  const total = divide === 'weights' ? weights.reduce((sum, w) => sum + w, 0) : 0;
-  const shares = new Float64Array(out.length).fill(total);
-  if (divide === 'count')
+function plainSum(sparse: readonly Float32Array[], weights: readonly number[], { divide: by }: Rule): Float32Array {
+  const out = zeros(sparse[0]!.length);
+  for (const [i, tau] of sparse.entries()) addScaled(out, tau, weights[i]!);
+  if (by === 'none') return out;
+  const total = by === 'weights' ? weights.reduce((sum, w) => sum + w, 0) : 0;
+  const shares = floats(out.length).fill(total);
+  if (by === 'count')
     for (const tau of sparse) for (let j = 0; j < out.length; j++) if (tau[j] !== 0) shares[j] = shares[j]! + 1;
-  return divided(out, shares);
-}
-
-/** Sums over what they are divided by, in place; no weight at all divides nothing. */
-function divided(sums: Float64Array, shares: Float64Array): Float64Array {
-  for (let j = 0; j < sums.length; j++) if (Math.abs(shares[j]!) >= noWeight) sums[j] = sums[j]! / shares[j]!;
-  return sums;
+  divide(out, shares, noWeight);
+  return out;
 }

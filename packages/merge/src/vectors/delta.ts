@@ -1,23 +1,14 @@
 import type { Chunk, Source } from '../define.js';
+import { addScaled, floats, subtract } from '../kernels/index.js';
 
-/** τ = θ - θ₀ of model i, or θ itself without a base, in float64: exact for float32 inputs. */
-export function taskVector({ base, models }: Chunk, i: number): Float64Array {
+/** τ = θ - θ₀ of model i, or a copy of θ without a base. */
+export function taskVector({ base, models }: Chunk, i: number): Float32Array {
   const model = models[i]!;
-  const out = new Float64Array(model.length);
-  if (!base) out.set(model);
-  else for (let j = 0; j < out.length; j++) out[j] = model[j]! - base[j]!;
+  const out = floats(model.length);
+  if (base) subtract(out, model, base);
+  else out.set(model);
   return out;
 }
-
-/** The task vector of model i rounded to float32: all that a selection looks at. */
-export const roundedTaskVectorOf =
-  (i: number): Source =>
-  ({ base, models }) => {
-    const model = models[i]!;
-    const out = new Float32Array(model.length);
-    for (let j = 0; j < out.length; j++) out[j] = model[j]! - (base ? base[j]! : 0);
-    return out;
-  };
 
 /** The task vector of model i as a source of reducers. */
 export const taskVectorOf =
@@ -25,9 +16,10 @@ export const taskVectorOf =
   (chunk) =>
     taskVector(chunk, i);
 
-/** θ₀ + λ m in float64, stored in float32. */
-export function addToBase(base: Float32Array, delta: Float64Array, lambda = 1): Float32Array {
-  const out = new Float32Array(base.length);
-  for (let j = 0; j < out.length; j++) out[j] = base[j]! + lambda * delta[j]!;
+/** θ₀ + λ m. */
+export function addToBase(base: Float32Array, delta: Float32Array, lambda = 1): Float32Array {
+  const out = floats(base.length);
+  out.set(base);
+  addScaled(out, delta, lambda);
   return out;
 }

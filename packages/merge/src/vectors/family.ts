@@ -1,6 +1,7 @@
 import type { Chunk, CombineContext, Reducer, Scope, Selection, TensorContext } from '../define.js';
-import { consensus, electedSigns, type Rule, votes } from './consensus.js';
-import { addToBase, roundedTaskVectorOf, taskVector } from './delta.js';
+import { scale } from '../kernels/index.js';
+import { consensus, electedSigns, type Rule } from './consensus.js';
+import { addToBase, taskVector, taskVectorOf } from './delta.js';
 
 /** A set of largest |τ| that a model's sparsifier asks for. */
 export interface Wanted {
@@ -23,7 +24,7 @@ export interface Plan<S> {
   /** Sets of largest magnitudes of model i that `sparsify` asks, by name. */
   readonly wanted?: (i: number) => Readonly<Record<string, Wanted>>;
   /** Thins τ out in place. */
-  readonly sparsify?: (tau: Float64Array, thinning: Thinning<S>) => void;
+  readonly sparsify?: (tau: Float32Array, thinning: Thinning<S>) => void;
   /** Whether τ̂ is brought back to the tensor's ‖τ‖₁. */
   readonly keepNorm?: boolean;
   readonly rule: Rule;
@@ -32,26 +33,20 @@ export interface Plan<S> {
 
 type PlanOf<S> = (context: TensorContext<S>) => Plan<S>;
 
-/** Magnitudes, in place. */
-function absolute(values: Float64Array): Float64Array {
-  for (let j = 0; j < values.length; j++) values[j] = Math.abs(values[j]!);
-  return values;
-}
-
-function sparse<S>(plan: Plan<S>, context: TensorContext<S>, chunk: Chunk, i: number): Float64Array {
+function sparse<S>(plan: Plan<S>, context: TensorContext<S>, chunk: Chunk, i: number): Float32Array {
   const tau = taskVector(chunk, i);
   plan.sparsify?.(tau, { context, chunk, i, selection: (name) => context.stats.selections[`${name}.${i}`]! });
   return tau;
 }
 
 /** τ̂ of model i with its factor: ‖τ‖₁ / ‖τ̂‖₁ where the plan keeps norms. */
-function thinned<S>(plan: Plan<S>, context: TensorContext<S>, chunk: Chunk, i: number): Float64Array {
+function thinned<S>(plan: Plan<S>, context: TensorContext<S>, chunk: Chunk, i: number): Float32Array {
   const tau = sparse(plan, context, chunk, i);
   if (!plan.keepNorm) return tau;
   const { numbers } = context.stats;
   const after = numbers[`after.${i}`]!;
   const factor = after > 0 ? numbers[`before.${i}`]! / after : 1;
-  if (factor !== 1) for (let j = 0; j < tau.length; j++) tau[j] = tau[j]! * factor;
+  if (factor !== 1) scale(tau, factor);
   return tau;
 }
 
@@ -72,7 +67,7 @@ export function taskVectorFamily<S>(planOf: PlanOf<S>): {
       Object.fromEntries(
         Object.entries(wanted(i)).map(([name, { k, scope = 'tensor' }]) => [
           `${name}.${i}`,
-          { kind: 'largest', of: roundedTaskVectorOf(i), k, scope },
+          { kind: 'largest', of: taskVectorOf(i), k, scope },
         ]),
       ),
     );
@@ -81,8 +76,8 @@ export function taskVectorFamily<S>(planOf: PlanOf<S>): {
     const plan = planOf(context);
     if (!plan.keepNorm) return {};
     return perModel(context, (i) => ({
-      [`before.${i}`]: { kind: 'sum', of: (chunk) => absolute(taskVector(chunk, i)) },
-      [`after.${i}`]: { kind: 'sum', of: (chunk) => absolute(sparse(plan, context, chunk, i)) },
+      [`before.${i}`]: { kind: 'norm1', of: taskVectorOf(i) },
+      [`after.${i}`]: { kind: 'norm1', of: (chunk) => sparse(plan, context, chunk, i) },
     }));
   };
   const all = (plan: Plan<S>, context: TensorContext<S>, chunk: Chunk) =>
@@ -90,7 +85,7 @@ export function taskVectorFamily<S>(planOf: PlanOf<S>): {
   const majority = (context: TensorContext<S>): Record<string, Reducer> => {
     const plan = planOf(context);
     if (!plan.rule.elect || plan.rule.elect.zero === 'plus') return {};
-    const of = (chunk: Chunk) => electedSigns(votes(all(plan, context, chunk), context.weights, plan.rule), 0);
+    const of = (chunk: Chunk) => electedSigns(all(plan, context, chunk), context.weights, plan.rule, 0);
     return { votes: { kind: 'sum', of, scope: 'model' } };
   };
   return {

@@ -1,0 +1,2 @@
+/** The compiled kernels as a TypeScript module. */
+export function compiled(): Promise<string>;
