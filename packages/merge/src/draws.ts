@@ -22,5 +22,5 @@ export function keepAtRandom(values: Float32Array, rho: number, rng: Random, id:
   const stream = rng.fork(id);
   const sure = Math.floor(rho * 256);
   const border = rho * 256 - sure;
-  dropAtRandom(values, { bytes: stream.key, rest: stream.fork('rest').key, sure, border, offset });
+  dropAtRandom(values, { bytes: stream, rest: stream.fork('rest'), sure, border, offset });
 }

@@ -45,7 +45,7 @@ function given(
 }
 
 const special = Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 65504, 3.3961e38);
-const draws = { bytes: [1, 2], rest: [3, 4], sure: 76, border: 0.8 } as const;
+const draws = { bytes: createRandom(4), rest: createRandom(5), sure: 76, border: 0.8 };
 
 /** Every kernel that has a vector form. */
 const uses: Record<string, (k: typeof plain, arrays: Given) => unknown> = {

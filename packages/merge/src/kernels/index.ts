@@ -130,6 +130,6 @@ export function dot(a: Floats, b: Floats): number {
 export function dropAtRandom(values: Floats, draws: Draws): void {
   const v = draws.offset % step === 0 ? vectors(values) : undefined;
   const { bytes, rest, sure, border, offset } = draws;
-  if (v) v.dropAtRandom(at(values), 0, ...bytes, ...rest, sure, border, offset, values.length);
+  if (v) v.dropAtRandom(at(values), 0, ...bytes.key, ...rest.key, sure, border, offset, values.length);
   else plain.dropAtRandom(values, draws);
 }

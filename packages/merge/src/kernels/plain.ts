@@ -1,4 +1,4 @@
-import { bf16ToF32, f32ToBf16, philox } from '@peftjs/core';
+import { bf16ToF32, f32ToBf16, type Random } from '@peftjs/core';
 
 /**
  * Arithmetic over runs of numbers of one length, in float32 where nothing else is said: each product, sum and quotient is
@@ -124,36 +124,23 @@ export const norm1 = (x: Floats): number => inFours(x.length, (j) => Math.abs(x[
 /** Σ a b, in float64. */
 export const dot = (a: Floats, b: Floats): number => inFours(a.length, (j) => a[j]! * b[j]!);
 
-/** A Philox stream by its key; words are those of `Random.bits`. */
-export type Key = readonly [number, number];
-
 /** What decides whether element `offset + j` stays: `keepAtRandom` in draws.ts says how. */
 export interface Draws {
-  readonly bytes: Key;
-  readonly rest: Key;
+  readonly bytes: Random;
+  readonly rest: Random;
   /** Bytes below this keep, those above drop; this one keeps with the probability `border`. */
   readonly sure: number;
   readonly border: number;
   readonly offset: number;
 }
 
-const block = new Uint32Array(4);
-
-/** Word i of a stream. */
-function wordOf([k0, k1]: Key, i: number): number {
-  const n = Math.floor(i / 4);
-  philox(n % 2 ** 32, Math.floor(n / 2 ** 32), 0, 0, k0, k1, block, 0);
-  return block[i % 4]!;
-}
-
 /** Sets to 0 what a draw drops. */
 export function dropAtRandom(values: Floats, { bytes, rest, sure, border, offset }: Draws): void {
-  let word = 0;
+  const skip = offset % 4;
+  const words = bytes.bits(Math.ceil((skip + values.length) / 4), (offset - skip) / 4);
   for (let j = 0; j < values.length; j++) {
-    const at = offset + j;
-    if (j === 0 || at % 4 === 0) word = wordOf(bytes, Math.floor(at / 4));
-    const byte = (word >>> (8 * (at % 4))) & 255;
+    const byte = (words[(skip + j) >> 2]! >>> (8 * ((skip + j) & 3))) & 255;
     if (byte < sure) continue;
-    if (byte > sure || (wordOf(rest, at) >>> 8) * 2 ** -24 >= border) values[j] = 0;
+    if (byte > sure || (rest.bits(1, offset + j)[0]! >>> 8) * 2 ** -24 >= border) values[j] = 0;
   }
 }

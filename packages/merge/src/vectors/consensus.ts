@@ -3,7 +3,8 @@ import { addAgreeing, addScaled, divide, floats, toSigns, zeros } from '../kerne
 /** How sparse task vectors τ̂ become one. */
 export interface Rule {
   /**
-   * Which sign an element takes (TIES, section 4, step 2): of the sum or of the number of signs. Without it all are added.
+   * Which sign an element takes (TIES, section 4, step 2): of the sum or of the number of signs. Without it all are added
+   * (`linearShares`).
    * `weighted`: the weights take part. `zero`: what a sum of 0 means: plus, the sign most elements have, or that one
    * with a second 0 meaning minus.
    */
@@ -12,7 +13,10 @@ export interface Rule {
     readonly weighted: boolean;
     readonly zero: 'plus' | 'majority' | 'majority-or-minus';
   };
-  /** What the sum over the models that agree is divided by: their weights, their number (non-zero elements), or nothing. */
+  /**
+   * What the sum over the models that agree is divided by: their weights, their number (of elements that are not 0; with
+   * an election), or nothing.
+   */
   readonly divide: 'weights' | 'count' | 'none';
   /** The largest magnitude instead of the sum. */
   readonly largest?: boolean;
@@ -49,8 +53,14 @@ export function electedSigns(
   return signs;
 }
 
+/** Where no signs are elected the result is linear in the task vectors: what each counts. */
+export function linearShares(weights: readonly number[], { divide: by }: Rule): number[] {
+  const total = weights.reduce((sum, w) => sum + w, 0);
+  return weights.map((w) => (by === 'none' || Math.abs(total) < noWeight ? w : w / total));
+}
+
 /**
- * The task vectors as one.
+ * The task vectors as one, by elected signs.
  * @param majority sign of the sum of all votes, for rules that ask it
  */
 export function consensus(
@@ -60,18 +70,17 @@ export function consensus(
   majority = 0,
 ): Float32Array {
   const { elect } = rule;
-  if (!elect) return rule.largest ? largestOf(sparse, weights) : plainSum(sparse, weights, rule);
-  const undecided = elect.zero === 'plus' ? 1 : majority || (elect.zero === 'majority-or-minus' ? -1 : 0);
+  const undecided = elect!.zero === 'plus' ? 1 : majority || (elect!.zero === 'majority-or-minus' ? -1 : 0);
   const signs = electedSigns(sparse, weights, rule, undecided);
   return rule.largest ? largestOf(sparse, weights, signs) : agreeing(sparse, weights, signs, rule);
 }
 
 /** w τ̂ of the model where its magnitude is largest, among those that have the elected sign. */
-function largestOf(sparse: readonly Float32Array[], weights: readonly number[], signs?: Float32Array): Float32Array {
+function largestOf(sparse: readonly Float32Array[], weights: readonly number[], signs: Float32Array): Float32Array {
   const out = zeros(sparse[0]!.length);
   for (const [i, tau] of sparse.entries())
     for (let j = 0; j < out.length; j++) {
-      if (signs && !(tau[j]! * signs[j]! > 0)) continue;
+      if (!(tau[j]! * signs[j]! > 0)) continue;
       const x = weights[i]! * tau[j]!;
       if (Math.abs(x) > Math.abs(out[j]!)) out[j] = x;
     }
@@ -93,18 +102,5 @@ function agreeing(
     addAgreeing(out, shares, tau, signs, { w, share: by === 'count' ? 1 : w, turned });
   }
   if (by !== 'none') divide(out, shares, noWeight);
-  return out;
-}
-
-/** Σ w τ̂ over all models, divided by their weights, or by the number of those that are not 0 there. */
-function plainSum(sparse: readonly Float32Array[], weights: readonly number[], { divide: by }: Rule): Float32Array {
-  const out = zeros(sparse[0]!.length);
-  for (const [i, tau] of sparse.entries()) addScaled(out, tau, weights[i]!);
-  if (by === 'none') return out;
-  const total = by === 'weights' ? weights.reduce((sum, w) => sum + w, 0) : 0;
-  const shares = floats(out.length).fill(total);
-  if (by === 'count')
-    for (const tau of sparse) for (let j = 0; j < out.length; j++) if (tau[j] !== 0) shares[j] = shares[j]! + 1;
-  divide(out, shares, noWeight);
   return out;
 }

@@ -1,5 +1,6 @@
 import type { Chunk, Source } from '../define.js';
-import { addScaled, floats, subtract } from '../kernels/index.js';
+import { floats, subtract } from '../kernels/index.js';
+import { weightedSum } from './sum.js';
 
 /** τ = θ - θ₀ of model i, or a copy of θ without a base. */
 export function taskVector({ base, models }: Chunk, i: number): Float32Array {
@@ -18,8 +19,5 @@ export const taskVectorOf =
 
 /** θ₀ + λ m. */
 export function addToBase(base: Float32Array, delta: Float32Array, lambda = 1): Float32Array {
-  const out = floats(base.length);
-  out.set(base);
-  addScaled(out, delta, lambda);
-  return out;
+  return weightedSum([base, delta], [1, lambda]);
 }

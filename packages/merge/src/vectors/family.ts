@@ -1,7 +1,8 @@
 import type { Chunk, CombineContext, Reducer, Scope, Selection, TensorContext } from '../define.js';
 import { scale } from '../kernels/index.js';
-import { consensus, electedSigns, type Rule } from './consensus.js';
+import { consensus, electedSigns, linearShares, type Rule } from './consensus.js';
 import { addToBase, taskVector, taskVectorOf } from './delta.js';
+import { weightedSum } from './sum.js';
 
 /** A set of largest |τ| that a model's sparsifier asks for. */
 export interface Wanted {
@@ -92,9 +93,15 @@ export function taskVectorFamily<S>(planOf: PlanOf<S>): {
     stats: [selections, norms, majority],
     combine(context) {
       const plan = planOf(context);
-      const sign = Math.sign(context.stats.numbers.votes ?? 0);
-      const merged = consensus(all(plan, context, context), context.weights, plan.rule, sign);
-      return addToBase(context.base!, merged, plan.lambda);
+      const { rule, lambda } = plan;
+      const { base, weights, stats } = context;
+      const taus = all(plan, context, context);
+      if (rule.elect) {
+        const sign = Math.sign(stats.numbers.votes ?? 0);
+        return addToBase(base!, consensus(taus, weights, rule, sign), lambda);
+      }
+      const shares = linearShares(weights, rule).map((share) => lambda * share);
+      return weightedSum([base!, ...taus], [1, ...shares]);
     },
   };
 }
