@@ -2,7 +2,10 @@ import { PeftError, type Random, stamp } from '@peftjs/core';
 import type * as z from 'zod';
 import { type BoundMerge, type MergeInput, resolveMerge } from './config.js';
 
-/** Elements of one tensor as all inputs have them: a run of row-major elements, widened to float32. */
+/**
+ * Elements of one tensor as all inputs have them: a run of row-major elements, widened to float32. The arrays hold until
+ * the function that is given them returns; whoever needs them longer copies.
+ */
 export interface Chunk {
   /** Path of the tensor. */
   readonly tensor: string;

@@ -1,6 +1,20 @@
 import type { Random } from '@peftjs/core';
 import { dropAtRandom } from './kernels/index.js';
 
+/** The same stream; forks of one name are made once. */
+export function withForks(rng: Random): Random {
+  const made = new Map<string, Random>();
+  return {
+    ...rng,
+    fork(...labels) {
+      const name = JSON.stringify(labels);
+      const found = made.get(name) ?? withForks(rng.fork(...labels));
+      made.set(name, found);
+      return found;
+    },
+  };
+}
+
 const fraction = (word: number): number => (word >>> 8) * 2 ** -24;
 
 /** Uniform numbers in [0, 1) for elements `offset` to `offset + count` of a tensor: the same however it is cut. */

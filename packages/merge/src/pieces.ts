@@ -2,8 +2,8 @@ import { elementCount } from '@peftjs/core';
 import type { Pieces } from './define.js';
 
 /**
- * Elements that a method sees at a time where it lets cut anywhere: what it makes on its way, in float64 and once for
- * each model, stays in the processor's cache. Fixed, because sums depend on it in their last bit.
+ * Elements that a method sees at a time where it lets cut anywhere: what it makes on its way, once for each
+ * model, stays in the processor's cache. Fixed, because sums depend on it in their last bit.
  */
 export const tileElements = 2 ** 13;
 

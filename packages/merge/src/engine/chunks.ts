@@ -2,31 +2,41 @@ import { elementCount } from '@peftjs/core';
 import type { Chunk, Merge } from '../define.js';
 import { floats, inTile } from '../kernels/index.js';
 import { cutSize, tileElements } from '../pieces.js';
-import { type Numbers, type OpenFiles, openOperand } from './read-operand.js';
-import type { Task } from './task.js';
+import { heldSize, type Numbers, type OpenFiles, openOperand } from './read-operand.js';
+import type { Operand, Task } from './task.js';
 
 /** Elements read at a time where the method lets cut anywhere: few reads, little memory. Whole tiles. */
 export const chunkElements = 2 ** 16;
 
-/** A tensor whose inputs take less than this together is read once and kept over all passes. */
-export const keptBytes = 2 ** 23;
+/** A tensor whose inputs take no more than this together is read once and kept over all passes. */
+const keptBytes = 2 ** 22;
 
-/** Bytes of float32 that one pass over a task holds. */
-export function heldBytes(merge: Merge, { shape, models, base, config }: Task): number {
-  const count = elementCount(shape);
-  const size = Math.min(count, cutSize(merge.pieces?.(config) ?? 'elements', shape, chunkElements));
-  const inputs = models.length + (base ? 1 : 0);
-  return 4 * inputs * (4 * inputs * count <= keptBytes ? count : size);
+const operandsOf = ({ models, base }: Pick<Task, 'models' | 'base'>): readonly Operand[] =>
+  base ? [...models, base] : models;
+
+/** Bytes that so many numbers of all inputs take as they are held. */
+const bytesOf = (task: Pick<Task, 'models' | 'base'>, count: number): number =>
+  count * operandsOf(task).reduce((sum, operand) => sum + heldSize(operand), 0);
+
+/** Bytes of its inputs that a pass over a task holds. */
+export function heldBytes(merge: Merge, task: Pick<Task, 'models' | 'base' | 'shape' | 'config'>): number {
+  const count = elementCount(task.shape);
+  const size = Math.min(count, cutSize(merge.pieces?.(task.config) ?? 'elements', task.shape, chunkElements));
+  return bytesOf(task, bytesOf(task, count) <= keptBytes ? count : size);
+}
+
+export interface Pass {
+  /** Elements that must be among the chunks; all when not given. */
+  readonly range?: readonly [from: number, to: number];
+  /** Whether another pass follows, so that a small tensor is kept. */
+  readonly more?: boolean;
 }
 
 /** The chunks of a task, as often as they are asked for. */
 export interface Chunks {
   readonly count: number;
-  /**
-   * @param use is given arrays that hold until it returns
-   * @param range elements that must be among the chunks; all when not given
-   */
-  each(use: (chunk: Chunk) => void, range?: readonly [from: number, to: number]): Promise<void>;
+  /** @param use is given arrays that hold until it returns */
+  each(use: (chunk: Chunk) => void, pass?: Pass): Promise<void>;
 }
 
 export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Promise<Chunks> {
@@ -35,11 +45,11 @@ export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Prom
   const pieces = merge.pieces?.(config) ?? 'elements';
   const size = Math.min(count, cutSize(pieces, shape, chunkElements));
   const tile = pieces === 'elements' ? tileElements : size;
-  const readers = await Promise.all([...models, ...(base ? [base] : [])].map((o) => openOperand(o, shape, files)));
-  const keep = 4 * readers.length * count <= keptBytes;
+  const readers = await Promise.all(operandsOf(task).map((operand) => openOperand(operand, shape, files)));
+  const isSmall = bytesOf(task, count) <= keptBytes;
   const kept = new Map<number, readonly Numbers[]>();
 
-  async function load(offset: number): Promise<readonly Numbers[]> {
+  async function load(offset: number, keep: boolean): Promise<readonly Numbers[]> {
     const loaded: Numbers[] = [];
     for (const read of readers) loaded.push(await read(offset, Math.min(offset + size, count), keep));
     if (keep) kept.set(offset, loaded);
@@ -59,10 +69,10 @@ export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Prom
 
   return {
     count,
-    async each(use, [from, to] = [0, count]) {
+    async each(use, { range: [from, to] = [0, count], more = false } = {}) {
       for (let offset = 0; offset < count; offset += size) {
         if (offset >= to || offset + size <= from) continue;
-        const loaded = kept.get(offset) ?? (await load(offset));
+        const loaded = kept.get(offset) ?? (await load(offset, more && isSmall));
         for (let at = 0; at < size && offset + at < count; at += tile) inTile(() => use(tileOf(loaded, offset, at)));
       }
     },

@@ -1,22 +1,26 @@
 import { byteLength, elementCount } from '@peftjs/core';
 import type { Merge } from '../define.js';
-import { chunkElements, heldBytes } from './chunks.js';
+import { scratchBytes } from '../kernels/index.js';
+import { cutSize, tileElements } from '../pieces.js';
+import { heldBytes } from './chunks.js';
 import type { Planned } from './plan.js';
-import type { Task } from './task.js';
 
-/** Arrays of a chunk that a method makes on its way, beside one for each model. */
+/** Arrays of a tile that a method makes on its way, beside two for each model. */
 const scratchArrays = 6;
 
-/** Float64 for a whole tensor, one for each input that is an update: they are multiplied out once. */
+/** Each input that is an update is multiplied out once, to a whole tensor: float32, float64 where it has several terms. */
 const updateBytes = ({ shape, models }: Planned): number =>
-  8 * elementCount(shape) * models.filter(({ terms }) => terms.length > 0).length;
+  models.reduce((sum, { terms }) => sum + [0, 4, 8][Math.min(terms.length, 2)]! * elementCount(shape), 0);
 
 /** What one thread holds while it merges a tensor. */
 function taskBytes(merge: Merge, task: Planned): number {
   if (task.kind === 'copy') return 2 ** 23;
-  const size = Math.min(elementCount(task.shape), chunkElements);
-  const scratch = 8 * (task.models.length + scratchArrays) * size;
-  return heldBytes(merge, task as unknown as Task) + updateBytes(task) + scratch;
+  const size = Math.min(
+    elementCount(task.shape),
+    cutSize(merge.pieces?.(task.config) ?? 'elements', task.shape, tileElements),
+  );
+  const scratch = scratchBytes + 4 * (2 * task.models.length + scratchArrays) * size;
+  return heldBytes(merge, task) + updateBytes(task) + scratch;
 }
 
 /** An upper estimate of the memory a merge takes beside the program: what threads hold, and results that stay. */

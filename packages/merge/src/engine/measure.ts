@@ -37,7 +37,7 @@ export async function measure(chunks: Chunks, reducers: Reducers, asked: Asked, 
           countInto(state, values(reducer.of), origin + chunk.offset, answers[name] as Uint32Array);
       }
     },
-    neededBy(asked, origin),
+    { range: neededBy(asked, origin), more: true },
   );
   return answers;
 }

@@ -1,5 +1,6 @@
 import { createRandom, PeftError } from '@peftjs/core';
 import type { CombineContext, Merge, TensorContext } from '../define.js';
+import { withForks } from '../draws.js';
 import { requireFinite } from '../inputs.js';
 import { floats, subtract } from '../kernels/index.js';
 import type { Files } from '../platform/platform.js';
@@ -19,7 +20,7 @@ export const contextOf = (task: Task, count: number, { stats }: Progress): Tenso
   c: task.config,
   each: task.each,
   stats,
-  rng: createRandom(task.seed).fork(task.tensor),
+  rng: withForks(createRandom(task.seed).fork(task.tensor)),
   ids: task.ids,
 });
 

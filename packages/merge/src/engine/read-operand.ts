@@ -89,8 +89,14 @@ function readRows(ref: TensorRef): Read {
   };
 }
 
+/** Whether the bytes of a reference can be read at any number, from a file. */
+const isPlain = ({ file, dtype }: TensorRef): boolean => file !== undefined && bitsOf(dtype) >= 8;
+
+/** Bytes of one number of an operand that was read: as they are stored, or float32. */
+export const heldSize = ({ ref }: Operand): number => (ref && isPlain(ref) ? bitsOf(ref.dtype) / 8 : 4);
+
 function readRef(ref: TensorRef, files: OpenFiles): Read {
-  const file = ref.file && bitsOf(ref.dtype) >= 8 ? files.get(ref.file.path) : undefined;
+  const file = isPlain(ref) ? files.get(ref.file!.path) : undefined;
   return file ? readFrom(file, { dtype: ref.dtype, offset: ref.file!.offset }) : readRows(ref);
 }
 

@@ -4,7 +4,7 @@ import { reserved, scratchMemory } from './scratch.js';
 import { type VectorKernels, vectorKernels } from './vectors.js';
 
 export { bitsOf, type Draws, magnitude } from './plain.js';
-export { floats, halves, inTile, words, zeros } from './scratch.js';
+export { floats, halves, inTile, scratchBytes, words, zeros } from './scratch.js';
 
 /**
  * The kernels: on vectors where all arrays lie in the scratch memory and their length leaves no remainder, else one

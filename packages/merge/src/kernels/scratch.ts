@@ -7,7 +7,8 @@ import { type Memory, wasm } from './wasm.js';
 
 /** Fixed, so that arrays in it stay valid: eleven models and their task vectors of one tile. */
 const pages = 32;
-const pageBytes = 2 ** 16;
+/** All of it, in bytes. */
+export const scratchBytes = pages * 2 ** 16;
 
 /** The first bytes belong to the kernels themselves: tables and random words. */
 export const reserved = 2 ** 12;
@@ -34,7 +35,7 @@ export function inTile(use: () => void): void {
 
 /** Where so many bytes are free. */
 function take(bytes: number): number | undefined {
-  if (next === undefined || next + bytes > pages * pageBytes) return undefined;
+  if (next === undefined || next + bytes > scratchBytes) return undefined;
   const at = next;
   next += Math.ceil(bytes / 16) * 16;
   return at;

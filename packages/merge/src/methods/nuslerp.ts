@@ -39,8 +39,8 @@ function alongAxis(
 }
 
 /**
- * SLERP by weights, t = w₂ / (w₁ + w₂), of two models, or of two task vectors when there is a base. In float64: nearly
- * opposite vectors are lost in float32.
+ * SLERP by weights, t = w₂ / (w₁ + w₂), of two models, or of two task vectors when there is a base. Inner products
+ * and the sum are in float64: nearly opposite vectors are lost in float32.
  */
 export const nuslerp = /* @__PURE__ */ defineMerge({
   spec: 'v1',
