@@ -9,12 +9,14 @@
  * Needs PEFTJS_SHARED. PEFTJS_BENCH_SEEDS (default 0,1,2), PEFTJS_BENCH_ONLY (names of recipes), PEFTJS_BENCH_TASKS
  * (default trec,sst2,subj), PEFTJS_BENCH_AT_ONCE (default: the processors).
  */
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { sharedPath } from '@peftjs/testkit';
-import { build, measure } from '../measure.js';
+import { build } from '../measure.js';
 import { type Recipe, recipes, type Task, tasks } from './recipes.js';
 import { isOf, keepRun, keptRuns } from './runs.js';
 
@@ -32,7 +34,8 @@ const chosenRecipes = recipes.filter(({ name }) => only?.includes(name) ?? true)
 /** Trains, evaluates and keeps what came out. */
 async function run(recipe: Recipe, { name: task, epochs }: Task, seed: number, output: string): Promise<void> {
   const { method, set, lr, targetModules } = recipe;
-  const { stdout, seconds } = await measure(process.execPath, [
+  const began = performance.now();
+  const { stdout } = await promisify(execFile)(process.execPath, [
     peft,
     ...['train', '--model', model!, '--task', 'sequence-classification', '--json', '--seed', String(seed)],
     ...['--data', sharedPath('data', task, 'train.tsv')!, '--eval-data', sharedPath('data', task, 'test.tsv')!],
@@ -41,6 +44,7 @@ async function run(recipe: Recipe, { name: task, epochs }: Task, seed: number, o
     ...['--lr', String(lr), '--epochs', String(epochs), '--batch-size', '32', '--max-length', '128'],
     ...['--schedule', 'linear', '--warmup-ratio', '0.06', '--threads', '1', '--output', output],
   ]);
+  const seconds = (performance.now() - began) / 1000;
   const { metrics, trainable } = JSON.parse(stdout.trim().split('\n').at(-1)!) as {
     metrics: { accuracy: number };
     trainable: number;
