@@ -5,7 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { type Recipe, recipes, type Task, tasks } from '../../benchmarks/methods/recipes.js';
 import { isOf, keptRuns } from '../../benchmarks/methods/runs.js';
 
-const stepsFile = join(fileURLToPath(new URL('../..', import.meta.url)), 'benchmarks', 'results', 'method-steps.json');
+const results = fileURLToPath(new URL('../../benchmarks/results', import.meta.url));
+
+/** The newest report that a benchmark kept. */
+export function newest<T>(benchmark: string): T | undefined {
+  const file = join(results, `${benchmark}.json`);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T[]).at(-1) : undefined;
+}
 
 /** A recipe on a data set: one accuracy for each seed. */
 export interface Reached {
@@ -42,11 +48,7 @@ export function reached(): Reached[] {
 }
 
 /** The newest report of steps. */
-export function stepsSeen(): readonly Step[] {
-  if (!existsSync(stepsFile)) return [];
-  const reports = JSON.parse(readFileSync(stepsFile, 'utf8')) as { results: Step[] }[];
-  return reports.at(-1)?.results ?? [];
-}
+export const stepsSeen = (): readonly Step[] => newest<{ results: Step[] }>('method-steps')?.results ?? [];
 
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
