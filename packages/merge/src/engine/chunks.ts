@@ -39,13 +39,13 @@ export interface Chunks {
   each(use: (chunk: Chunk) => void, pass?: Pass): Promise<void>;
 }
 
-export async function chunksOf(merge: Merge, task: Task, files: OpenFiles): Promise<Chunks> {
+export function chunksOf(merge: Merge, task: Task, files: OpenFiles): Chunks {
   const { tensor, shape, base, models, config } = task;
   const count = elementCount(shape);
   const pieces = merge.pieces?.(config) ?? 'elements';
   const size = Math.min(count, cutSize(pieces, shape, chunkElements));
   const tile = pieces === 'elements' ? tileElements : size;
-  const readers = await Promise.all(operandsOf(task).map((operand) => openOperand(operand, shape, files)));
+  const readers = operandsOf(task).map((operand) => openOperand(operand, shape, files));
   const isSmall = bytesOf(task, count) <= keptBytes;
   const kept = new Map<number, readonly Numbers[]>();
 

@@ -31,7 +31,7 @@ export const inScope = (reducers: Reducers, scope: 'tensor' | 'model'): Reducers
 async function withChunks<T>(merge: Merge, task: Task, files: Files | undefined, use: (chunks: Chunks) => Promise<T>) {
   const open = openFiles(files);
   try {
-    return await use(await chunksOf(merge, task, open));
+    return await use(chunksOf(merge, task, open));
   } finally {
     open.close();
   }

@@ -7,6 +7,7 @@ import {
   fromBytes,
   kindOf,
   type TensorRef,
+  type Term,
   toF32,
 } from '@peftjs/core';
 import { halves, widenBf16 } from '../kernels/index.js';
@@ -100,33 +101,37 @@ function readRef(ref: TensorRef, files: OpenFiles): Read {
   return file ? readFrom(file, { dtype: ref.dtype, offset: ref.file!.offset }) : readRows(ref);
 }
 
-/** The sum of the updates, whole: it is made once for the tensor and held while the tensor is merged. */
-async function sumOf({ terms }: Operand, shape: readonly number[]): Promise<Float32Array | Float64Array | undefined> {
-  let sum: Float32Array | Float64Array | undefined;
+const zeros: Numbers = (_, out) => {
+  out.fill(0);
+};
+
+/** The sum of the updates, whole. */
+async function sumOf(terms: readonly Term[], shape: readonly number[]): Promise<Float32Array | Float64Array> {
+  const dense = async (term: Term) => toF32(await kindOf(term, builtinKinds).dense(term, shape)).data;
+  if (terms.length === 1) return dense(terms[0]!);
+  const sum = new Float64Array(elementCount(shape));
   for (const term of terms) {
-    const { data } = toF32(await kindOf(term, builtinKinds).dense(term, shape));
-    if (!sum) sum = data;
-    else {
-      // More than one: in float64.
-      const wide = sum instanceof Float64Array ? sum : Float64Array.from(sum);
-      for (let i = 0; i < wide.length; i++) wide[i] = wide[i]! + data[i]!;
-      sum = wide;
-    }
+    const data = await dense(term);
+    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + data[i]!;
   }
   return sum;
 }
 
-/** A reader of an operand. Stored numbers and updates are added in float64 and rounded to float32 once. */
-export async function openOperand(operand: Operand, shape: readonly number[], files: OpenFiles): Promise<Read> {
-  const stored = operand.ref && readRef(operand.ref, files);
-  const sum = await sumOf(operand, shape);
-  if (stored && !sum) return stored;
+/**
+ * A reader of an operand. Stored numbers and updates are added in float64 and rounded to float32 once. Updates are
+ * multiplied out with the first read, once, and held while the reader is.
+ */
+export function openOperand({ ref, terms }: Operand, shape: readonly number[], files: OpenFiles): Read {
+  const stored = ref && readRef(ref, files);
+  if (terms.length === 0) return stored ?? (() => zeros);
+  let updates: Promise<Float32Array | Float64Array> | undefined;
   return async (from, to, keep) => {
+    updates ??= sumOf(terms, shape);
+    const sum = await updates;
     const numbers = await stored?.(from, to, keep);
     return (at, out) => {
-      if (numbers) numbers(at, out);
-      else out.fill(0);
-      for (let i = 0; sum && i < out.length; i++) out[i] = out[i]! + sum[from + at + i]!;
+      (numbers ?? zeros)(at, out);
+      for (let i = 0; i < out.length; i++) out[i] = out[i]! + sum[from + at + i]!;
     };
   };
 }

@@ -14,7 +14,7 @@ export async function performWhole(merge: Merge, tasks: readonly Task[], files?:
     const model = new Map<string, { shape: readonly number[]; data: Float32Array }>();
     for (const task of tasks) {
       const data = new Float32Array(elementCount(task.shape));
-      const read = await openOperand(operand(task), task.shape, open);
+      const read = openOperand(operand(task), task.shape, open);
       (await read(0, data.length))(0, data);
       requireFinite(data, task.tensor, id, 0);
       model.set(task.tensor, { shape: task.shape, data });
