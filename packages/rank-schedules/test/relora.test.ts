@@ -5,7 +5,11 @@ import { type ReloraOptions, relora } from '../src/index.js';
 
 const path = 'model.layers.0.up.weight';
 
-async function ran(options: ReloraOptions, steps: number): Promise<{ events: TrainEvent[]; adapter: Adapter }> {
+async function ran(
+  options: ReloraOptions,
+  steps: number,
+  start?: Adapter,
+): Promise<{ events: TrainEvent[]; adapter: Adapter }> {
   const run = train(tinyModel(), {
     method: relora({ targetModules: ['up', 'mix'], r: 2, ...options }),
     data: tinyRows(),
@@ -15,6 +19,7 @@ async function ran(options: ReloraOptions, steps: number): Promise<{ events: Tra
     steps,
     batchSize: 12,
     warmupSteps: 1,
+    ...(start && { start }),
   });
   const events: TrainEvent[] = [];
   for await (const event of run) events.push(event);
@@ -42,6 +47,15 @@ describe('relora', () => {
     // The loss of the first update after a restart is that of the factors put aside.
     expect(losses(three.events)[3]).toBeLessThan(losses(three.events)[2]!);
     expect(losses(three.events).at(-1)).toBeLessThan(losses(three.events)[3]!);
+  });
+
+  it('another run on a saved adapter is another round: ranks add up, and what was saved stays', async () => {
+    const { adapter } = await ran({ restarts: 1 }, 4);
+    const more = await ran({ restarts: 0 }, 2, adapter);
+    const [before, after] = [await factors(adapter), await factors(more.adapter)];
+    expect(after.a.shape).toEqual([6, 6]);
+    expect([...after.a.data.subarray(0, before.a.data.length)]).toEqual([...before.a.data]);
+    expect(losses(more.events)[0]).toBeLessThan(losses((await ran({ restarts: 0 }, 1)).events)[0]!);
   });
 
   it('the rate and the optimizer begin again with every round', async () => {

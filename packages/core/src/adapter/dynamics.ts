@@ -1,3 +1,4 @@
+import type { Adapter } from '../delta/delta.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { Random } from '../tensor/random.js';
@@ -89,8 +90,9 @@ export interface Dynamics<C> {
   /**
    * Parts of a run, each with its own schedule. With `next` each begins with new tensors and a new optimizer state;
    * without it the tensors go on and only the schedule begins again.
+   * @param start the adapter to train on, where the run goes on from one
    */
-  phases?(c: C): readonly Phase[];
+  phases?(c: C, start?: Adapter): readonly Phase[];
   next?(end: PhaseEnd<C>): Promise<PhaseStart>;
 
   /** Extra outputs at some steps; a second program computes them. */

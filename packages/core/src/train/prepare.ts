@@ -1,6 +1,7 @@
+import { underOwnPaths } from '../adapter/aliases.js';
 import { bindMethod, type Plan, settlePlan } from '../adapter/bind.js';
 import { ownConfig } from '../adapter/config.js';
-import { resumeTensors, type Start, startTensors } from '../adapter/start.js';
+import { requireResumable, resumeTensors, type Start, startTensors } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
 import { elementCount } from '../tensor/dtype.js';
 import type { RunIdentity } from './checkpoint.js';
@@ -62,6 +63,8 @@ const numericOptions = (o: ResolvedTrainOptions): Record<string, unknown> => ({
 export async function prepare<E extends Example>(model: TaskModel<E>, o: ResolvedTrainOptions): Promise<Prepared<E>> {
   const { task, parameters } = model;
   const bound = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
+  const before = o.start && underOwnPaths(o.start, model.targets);
+  if (before) requireResumable(bound, before);
   const data = await loadData(o.data, task, 'training data');
   const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data')).examples;
   const { seed, batchSize, gradAccumulation, dropLast } = o;
@@ -81,13 +84,13 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
       order,
       backend: o.backend,
       seed,
-      ...(o.start && { start: o.start }),
+      ...(before && { start: before }),
     }),
   );
-  const start = o.start
-    ? await resumeTensors(plan, o.start, { seed, parameters })
+  const start = before
+    ? await resumeTensors(plan, before, { seed, parameters })
     : await startTensors(plan, { seed, parameters });
-  const phases = plan.method.phases?.(ownConfig(plan.config)) ?? [{ name: 'train', share: 1 }];
+  const phases = plan.method.phases?.(ownConfig(plan.config), before) ?? [{ name: 'train', share: 1 }];
   const spans = spansOf(phases, total);
   const warmups = spans.map(({ from, to }) =>
     warmupSteps(to - from, {

@@ -3,6 +3,7 @@ import {
   f32,
   type Initial,
   loraFileNames,
+  lowRank,
   lowRankTerm,
   type Ops,
   type Params,
@@ -12,7 +13,7 @@ import {
   tensorRef,
 } from '@peftjs/core';
 import { ReloraConfig, type ReloraSettings } from './config.js';
-import { besideEachOther, partsOf } from './factors.js';
+import { besideEachOther, partsOf, putAside } from './factors.js';
 
 const scaleOf = ({ alpha, r }: ReloraSettings): number => alpha / r;
 
@@ -56,7 +57,16 @@ export const relora = /* @__PURE__ */ defineMethod({
 
   phases: ({ restarts }) => Array.from({ length: restarts + 1 }, (_, i) => ({ name: `round ${i + 1}`, share: 1 })),
 
-  init: (target, c, rng) => ({ train: fresh(target, c, rng) }),
+  /** An adapter to train on is what earlier rounds have put aside. */
+  async plan({ sites, start }) {
+    const planned = sites.map(async ({ target: { path }, c }) => {
+      const term = start?.delta.params.get(`${path}.weight`)?.[0];
+      return [path, term ? { tensors: await putAside(term, scaleOf(c)) } : {}] as const;
+    });
+    return new Map(await Promise.all(planned));
+  },
+
+  init: (target, c, rng, given) => ({ train: fresh(target, c, rng), frozen: given }),
 
   async next({ sites, rng }) {
     const started = sites.map(({ target, c, p }) => {
@@ -74,6 +84,9 @@ export const relora = /* @__PURE__ */ defineMethod({
     const options = { scale: scaleOf(c), transposed: target.kind === 'conv1d' };
     return { weight: lowRankTerm({ a: tensorRef(a), b: tensorRef(b) }, options) };
   },
+
+  fromKinds: [lowRank.kind],
+  fromDelta: ({ terms, c }) => putAside(terms.weight!, scaleOf(c)),
 
   size: (target, { r }) => r * (target.in + target.out),
 });
