@@ -94,6 +94,9 @@ describe('sara', () => {
     const model = tinyModel();
     expect(() => bindMethod(sara({ count: 1000, targetModules: ['up'] }), model)).toThrow(/48 numbers, count is 1000/);
     expect(() => sara({ threshold: 0, lambdaRank: -1 })).toThrow(/threshold.*lambdaRank/s);
+    const none = sara({ threshold: 1e-9, targetModules: ['up'] });
+    const run = train(model, { method: none, data: tinyRows(), backend: referenceBackend(), lr: 0.02, steps: 1 });
+    await expect(run.result()).rejects.toMatchObject({ code: 'TARGETS_UNMATCHED' });
     const plan = bindMethod(sara(), model);
     await expect(startTensors(plan, { seed: 0, parameters: model.parameters })).rejects.toThrow(/plan it first/);
   });
