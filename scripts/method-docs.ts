@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Method, Plugin } from '@peftjs/core';
+import type { Method, Plugin, Wrapper } from '@peftjs/core';
 import * as z from 'zod';
 import { packages } from './packages.mjs';
 
@@ -50,14 +50,33 @@ function measured(): Measured | undefined {
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Measured[]).at(-1) : undefined;
 }
 
-function page(method: Method, packageName: string, description: string, figures: Measured | undefined): string {
-  const { properties = {} } = z.toJSONSchema(method.config, { io: 'input', unrepresentable: 'any' }) as {
+/** The options of a schema as a table. */
+function optionTable(config: z.ZodType): string[] {
+  const { properties = {} } = z.toJSONSchema(config, { io: 'input', unrepresentable: 'any' }) as {
     properties?: Record<string, Property>;
   };
-  const options = Object.entries(properties).map(
+  const rows = Object.entries(properties).map(
     ([key, property]) =>
       `| \`${key}\` | ${cell(typeOf(property))} | ${cell(shown(property.default))} | ${cell(property.description ?? '')} |`,
   );
+  return ['| option | type | default | |', '|---|---|---|---|', ...rows];
+}
+
+const origin = (packageName: string, description: string, paper: string): string =>
+  `${description} Package [\`${packageName}\`](../../packages/${packageName.split('/')[1]}). Paper: <${paper}>.`;
+
+const wrapperPage = ({ name, paper, config }: Wrapper, packageName: string, description: string): string =>
+  `${[
+    `# ${name}`,
+    '',
+    origin(packageName, description, paper),
+    '',
+    `It wraps a method: \`${name}(lora({ r: 8 }))\`, on the command line \`peft train --method lora --wrap ${name} --wrap-set KEY=VALUE\`. What is saved is the wrapped method's.`,
+    '',
+    ...optionTable(config),
+  ].join('\n')}\n`;
+
+function page(method: Method, packageName: string, description: string, figures: Measured | undefined): string {
   const own = figures?.results.filter((row) => row.method === method.name) ?? [];
   const rows = own.map(
     ({ task, recipe, trainable, mean, accuracy, savedBytes, steps, epochs }) =>
@@ -72,15 +91,13 @@ function page(method: Method, packageName: string, description: string, figures:
   return `${[
     `# ${method.name}`,
     '',
-    `${description} Package [\`${packageName}\`](../../packages/${packageName.split('/')[1]}). Paper: <${method.paper}>.`,
+    origin(packageName, description, method.paper),
     '',
     `It ${acts.join(' and ')}; targets may be of kind ${method.kinds.join(', ')}. ${
       method.additive ? 'Its adapters add: `sum`, `scale` and merging are exact.' : 'Its adapters do not add to others.'
     } They are saved in the layout \`${method.layout}\`.`,
     '',
-    '| option | type | default | |',
-    '|---|---|---|---|',
-    ...options,
+    ...optionTable(method.config),
     '',
     'Beside these it takes what all methods share: `targetModules`, `excludeModules`, `layersToTransform`, `layersPattern`, `modulesToSave`, `dropout`, `bias`.',
     ...(rows.length > 0
@@ -105,11 +122,15 @@ for (const { path, manifest } of packages) {
   const entry = join(path, 'src', 'index.ts');
   if (!existsSync(entry) || !readFileSync(entry, 'utf8').includes('definePlugin')) continue;
   const { default: plugin } = (await import(entry)) as { default?: Plugin };
-  for (const { method } of plugin?.methods ?? []) {
-    const file = join(folder, `${method.name}.md`);
-    const text = page(method, manifest.name, manifest.description, figures);
+  const { name, description } = manifest;
+  const pages = [
+    ...(plugin?.methods ?? []).map(({ method }) => [method.name, page(method, name, description, figures)] as const),
+    ...(plugin?.wrappers ?? []).map((wrapper) => [wrapper.name, wrapperPage(wrapper, name, description)] as const),
+  ];
+  for (const [title, text] of pages) {
+    const file = join(folder, `${title}.md`);
     if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
-    stale.push(method.name);
+    stale.push(title);
     if (!check) writeFileSync(file, text);
   }
 }

@@ -1,6 +1,15 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Adapter, readAdapter, ScheduleConfig, stack, type TrainEvent, train, writeAdapter } from '@peftjs/core';
+import {
+  type Adapter,
+  PeftError,
+  readAdapter,
+  ScheduleConfig,
+  stack,
+  type TrainEvent,
+  train,
+  writeAdapter,
+} from '@peftjs/core';
 import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
 import { openBackend } from '../backend.js';
@@ -31,6 +40,8 @@ const options = z.object({
   }),
   method: z.string().meta({ flags: '--method <name>', description: 'the method, e.g. lora' }),
   set: pairs().meta({ flags: '--set <key=value...>', description: "keys of the method's own configuration" }),
+  wrap: z.string().optional().meta({ flags: '--wrap <name>', description: 'a way to train the method, e.g. ist' }),
+  wrapSet: pairs().meta({ flags: '--wrap-set <key=value...>', description: "keys of the wrapper's own configuration" }),
   targetModules: list()
     .optional()
     .meta({ flags: '--target-modules <names>', description: 'modules to adapt: a,b or all-linear' }),
@@ -119,7 +130,10 @@ export const trainCommand = defineCommand({
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
     const targets = o.targetModules ? { targetModules: targetModules(o.targetModules) } : {};
-    const method = plugins.bind(o.method, { ...settings(o.set), ...targets });
+    const bound = plugins.bind(o.method, { ...settings(o.set), ...targets });
+    if (o.wrap === undefined && Object.keys(o.wrapSet).length > 0)
+      throw new PeftError('CONFIG_INVALID', '--wrap-set says how a wrapper works: name one with --wrap.');
+    const method = o.wrap === undefined ? bound : plugins.wrap(o.wrap, bound, settings(o.wrapSet));
     const columns = o.columns as Record<string, string>;
     const data = openRows(o.task, o.data, columns);
     const labels = await labelsInData(o.task, data);
