@@ -11,7 +11,7 @@ import { createLook } from './look.js';
 import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import { createOrder, type Order } from './order.js';
-import { type Span, spansOf } from './phases.js';
+import { type Span, schedulesOf, spansOf } from './phases.js';
 import { createSchedule, type Schedule, warmupSteps } from './schedules.js';
 
 /** Everything about a run that is settled before anything is compiled. */
@@ -92,12 +92,11 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
     : await startTensors(plan, { seed, parameters });
   const phases = plan.method.phases?.(ownConfig(plan.config), before) ?? [{ name: 'train', share: 1 }];
   const spans = spansOf(phases, total);
-  const warmups = spans.map(({ from, to }) =>
-    warmupSteps(to - from, {
+  const warmupOf = (updates: number) =>
+    warmupSteps(updates, {
       ...(o.warmupSteps !== undefined && { warmupSteps: o.warmupSteps }),
       ...(o.warmupRatio !== undefined && { warmupRatio: o.warmupRatio }),
-    }),
-  );
+    });
 
   return {
     plan,
@@ -106,10 +105,10 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
     examples: data.examples,
     evalExamples,
     order,
-    schedules: spans.map(({ from, to }, i) =>
-      createSchedule(o.schedule, to - from, { steps: warmups[i]!, fromZero: o.warmupFromZero }),
+    schedules: schedulesOf(spans, (updates) =>
+      createSchedule(o.schedule, updates, { steps: warmupOf(updates), fromZero: o.warmupFromZero }),
     ),
-    warmup: warmups[0]!,
+    warmup: warmupOf(spans[0]!.to),
     total,
     identity: {
       // Through JSON, so that it equals what a checkpoint gives back.

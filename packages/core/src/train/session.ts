@@ -59,6 +59,12 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   const phaseOver = () => progress.step >= span().to || progress.stopped;
   const lastPhase = () => progress.phase === spans.length - 1;
   const finished = () => phaseOver() && lastPhase();
+  /** Updates of the optimizer's present state, with that of update t. */
+  const countedFrom = (phase: number, t: number): number => {
+    let first = phase;
+    while (first > 0 && (!method.next || spans[first]!.continues)) first--;
+    return t + 1 - spans[first]!.from;
+  };
   const clock = () => clockOf(spans, progress.phase, progress.step);
 
   async function update(now: Running): Promise<TrainEvent> {
@@ -71,7 +77,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     const factor = schedules[progress.phase]!(at.phaseStep - 1);
     const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
     // An optimizer whose state goes on counts on.
-    const rate = { step: method.next ? at.phaseStep : at.step, factor };
+    const rate = { step: countedFrom(progress.phase, t), factor };
     const { loss, gradNorm, penalty, observed } = await now.update(feeds, at, rate);
     requireFinite(t + 1, loss, gradNorm);
     let tries = 0;
@@ -136,13 +142,15 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     progress = { ...progress, phase, stopped: false, stale: 0, step: spans[phase]!.from };
     if (method.next) {
       const train = new Map([...(await now.train()), ...(o.keepBest ? best : [])]);
-      const end = { phase, start: laid.start, train, held: now.held(), kept, seed: o.seed };
+      const state = await now.state();
+      const end = { phase, start: laid.start, train, held: now.held(), kept, state, seed: o.seed };
       const next = await nextStart(prepared, model, end);
       running = undefined;
       await now.dispose();
       ({ kept } = next);
       laid = layPhase(model, plan, next, o, prepared.start.train);
-      running = await openPhase({ model, prepared, options: o, laid }, { train: new Map(), state: new Map() }, signal);
+      const goesOn = new Map(spans[phase]!.continues ? [...state, ...next.state] : []);
+      running = await openPhase({ model, prepared, options: o, laid }, { train: new Map(), state: goesOn }, signal);
     }
     best = new Map();
     const { best: _, ...rest } = progress;

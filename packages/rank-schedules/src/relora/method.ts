@@ -12,6 +12,7 @@ import {
   type Target,
   tensorRef,
 } from '@peftjs/core';
+import { clearedState } from './cleared.js';
 import { ReloraConfig, type ReloraSettings } from './config.js';
 import { besideEachOther, partsOf, putAside } from './factors.js';
 
@@ -55,7 +56,12 @@ export const relora = /* @__PURE__ */ defineMethod({
     return r > largest ? [`its matrix has rank ${largest} at most, r is ${r}`] : [];
   },
 
-  phases: ({ restarts }) => Array.from({ length: restarts + 1 }, (_, i) => ({ name: `round ${i + 1}`, share: 1 })),
+  phases: ({ restarts, schedule, warmup }) =>
+    Array.from({ length: restarts + 1 }, (_, i) => ({
+      name: `round ${i + 1}`,
+      share: 1,
+      ...(schedule === 'jagged' && { continues: { warmup } }),
+    })),
 
   /** An adapter to train on is what earlier rounds have put aside. */
   async plan({ sites, start }) {
@@ -68,12 +74,12 @@ export const relora = /* @__PURE__ */ defineMethod({
 
   init: (target, c, rng, given) => ({ train: fresh(target, c, rng), frozen: given }),
 
-  async next({ sites, rng }) {
+  async next({ sites, rng, state, c }) {
     const started = sites.map(({ target, c, p }) => {
       const { a: a0, b: b0 } = besideEachOther(partsOf(p));
       return [target.path, { train: fresh(target, c, rng.fork(target.path)), frozen: { a0, b0 } }] as const;
     });
-    return { sites: new Map(started) };
+    return { sites: new Map(started), state: clearedState(sites, state, c.cleared) };
   },
 
   delta: ({ p, c }, ops) => sum(p, (a, b) => product(a, b, scaleOf(c), ops), ops),
