@@ -69,7 +69,7 @@ describe('relora', () => {
     });
   });
 
-  it("keeps the largest of the optimizer's moments, by their quantile, and counts on", async () => {
+  it("keeps the largest of the optimizer's moments, by their quantile", async () => {
     const moments = f32([2, 3], [0.5, -4, 1, 2, -3, 0]);
     expect([...cleared(moments, 0.6).data]).toEqual([0, -4, 0, 0, -3, 0]);
     expect([...cleared(moments, 1).data]).toEqual([0, 0, 0, 0, 0, 0]);

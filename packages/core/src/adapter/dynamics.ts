@@ -27,7 +27,7 @@ export interface Phase {
   /** Its part of the run's updates, in proportion to the other phases'. */
   readonly share: number;
   /**
-   * The schedule of the phase before goes on, and with it the optimizer's state and counts. Default: both begin anew.
+   * The schedule of the phase before goes on, and with it the optimizer's moments. Default: both begin anew.
    * `warmup`: the part of the phase's updates over which the rate rises from zero back to that schedule.
    */
   readonly continues?: { readonly warmup: number };

@@ -59,12 +59,6 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   const phaseOver = () => progress.step >= span().to || progress.stopped;
   const lastPhase = () => progress.phase === spans.length - 1;
   const finished = () => phaseOver() && lastPhase();
-  /** Updates of the optimizer's present state, with that of update t. */
-  const countedFrom = (phase: number, t: number): number => {
-    let first = phase;
-    while (first > 0 && (!method.next || spans[first]!.continues)) first--;
-    return t + 1 - spans[first]!.from;
-  };
   const clock = () => clockOf(spans, progress.phase, progress.step);
 
   async function update(now: Running): Promise<TrainEvent> {
@@ -76,8 +70,8 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     );
     const factor = schedules[progress.phase]!(at.phaseStep - 1);
     const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
-    // An optimizer whose state goes on counts on.
-    const rate = { step: countedFrom(progress.phase, t), factor };
+    // Tensors that begin anew are counted anew: their moments are corrected as those of a start.
+    const rate = { step: method.next ? at.phaseStep : at.step, factor };
     const { loss, gradNorm, penalty, observed } = await now.update(feeds, at, rate);
     requireFinite(t + 1, loss, gradNorm);
     let tries = 0;
