@@ -1,4 +1,14 @@
-import { type Adapter, adamw, bindMethod, createSchedule, f32, type TrainEvent, toF32, train } from '@peftjs/core';
+import {
+  type Adapter,
+  adamw,
+  bindMethod,
+  createSchedule,
+  f32,
+  type Tensor,
+  type TrainEvent,
+  toF32,
+  train,
+} from '@peftjs/core';
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { type ReloraOptions, relora } from '../src/index.js';
@@ -71,8 +81,16 @@ describe('relora', () => {
 
   it("keeps the largest of the optimizer's moments, by their quantile", async () => {
     const moments = f32([2, 3], [0.5, -4, 1, 2, -3, 0]);
-    expect([...cleared(moments, 0.6).data]).toEqual([0, -4, 0, 0, -3, 0]);
-    expect([...cleared(moments, 1).data]).toEqual([0, 0, 0, 0, 0, 0]);
+    const second = f32([2, 3], [9, 9, 0, 0, 1, 2]);
+    const numbers = (tensors: readonly Tensor[]) => tensors.map(({ data }) => [...(data as Float32Array)]);
+    expect(numbers(cleared([moments], 0.6))).toEqual([[0, -4, 0, 0, -3, 0]]);
+    // Both or none, so that no first moment is divided by a second one of zero.
+    expect(numbers(cleared([moments, second], 0.6))).toEqual([
+      [0, -4, 0, 0, 0, 0],
+      [0, 9, 0, 0, 0, 0],
+    ]);
+    expect(numbers(cleared([moments], 1))).toEqual([[0, 0, 0, 0, 0, 0]]);
+    expect(numbers(cleared([moments], 0))).toEqual(numbers([moments]));
     const target = tinyModel().targets.find(({ path: own }) => own.endsWith('up'))!;
     const sites = [{ target, p: { a: moments, b: moments } }];
     const state = new Map([

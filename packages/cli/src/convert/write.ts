@@ -10,7 +10,7 @@ import {
 } from '@peftjs/core';
 import { writeFileAtomic } from '@peftjs/core/files';
 import { type Fewer, pruningScores, weakest } from '@peftjs/dsee';
-import { prunedParameters } from '@peftjs/models';
+import { prunedConfig, prunedParameters } from '@peftjs/models';
 import { type AdapterInput, readAdapterAs } from '../any-adapter.js';
 import { baseShape } from '../base-shape.js';
 import type { Result } from '../command.js';
@@ -93,14 +93,15 @@ async function toPruned(conversion: Conversion): Promise<Result> {
   const { adapter, model } = await merging(conversion);
   const removed = weakest(await pruningScores(adapter, model), fewer);
   const { targets } = model;
-  let left = 0;
+  let pruned = model.parameters;
   const change = (parameters: Parameters): Parameters => {
-    const pruned = prunedParameters({ targets, parameters }, removed);
-    left = numbersIn(pruned);
+    pruned = prunedParameters({ targets, parameters }, removed);
     return pruned;
   };
-  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change });
-  return { ...written, parameters: numbersIn(model.parameters), left, digest: adapter.digest };
+  const configure = (config: Readonly<Record<string, unknown>>) =>
+    prunedConfig(config, { targets, parameters: pruned });
+  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change, configure });
+  return { ...written, parameters: numbersIn(model.parameters), left: numbersIn(pruned), digest: adapter.digest };
 }
 
 /** What can be made, by the name of the format. */

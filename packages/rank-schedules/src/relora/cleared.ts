@@ -1,15 +1,29 @@
 import { f32, type NamedTensors, type Params, type Target, type Tensor, tensorName } from '@peftjs/core';
 
-/** The numbers whose magnitude is above the quantile `part` of all magnitudes, and zero in place of the others. */
-export function cleared({ shape, data }: Tensor, part: number): Tensor {
-  const values = data as Float32Array;
-  const magnitudes = values.map(Math.abs).sort();
-  const place = part * (magnitudes.length - 1);
-  const [low, high] = [magnitudes[Math.floor(place)]!, magnitudes[Math.ceil(place)]!];
+const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
+
+/** Where the magnitude is above the quantile `part` of all magnitudes. */
+function largest(tensor: Tensor, part: number): boolean[] {
+  const magnitudes = floats(tensor).map(Math.abs);
+  const sorted = magnitudes.slice().sort();
+  const place = part * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
   const threshold = low + (high - low) * (place - Math.floor(place));
-  return f32(
-    shape,
-    values.map((x) => (Math.abs(x) > threshold ? x : 0)),
+  return Array.from(magnitudes, (x) => part === 0 || x > threshold);
+}
+
+/**
+ * The moments of one factor with zeros but where all of them are among the largest.
+ * NOTE: the authors' code looks at each moment alone. Where it keeps a first moment and clears the second, the quotient of
+ * the two has no bound: the new A has no gradient as long as the new B is zero.
+ */
+export function cleared(moments: readonly Tensor[], part: number): Tensor[] {
+  const kept = moments.map((moment) => largest(moment, part));
+  return moments.map((moment) =>
+    f32(
+      moment.shape,
+      floats(moment).map((x, i) => (kept.every((own) => own[i]) ? x : 0)),
+    ),
   );
 }
 
@@ -19,13 +33,20 @@ export function clearedState(
   state: NamedTensors,
   part: number,
 ): NamedTensors {
-  const shapes = new Map(
-    sites.flatMap(({ target, p }) =>
-      ['a', 'b'].map((letter) => [tensorName(target.path, letter), `${p[letter]!.shape}`]),
-    ),
-  );
-  const changed = [...state].filter(
-    ([name, { shape }]) => shapes.get(name.slice(0, name.lastIndexOf(':'))) === `${shape}`,
-  );
-  return new Map(changed.map(([name, tensor]) => [name, cleared(tensor, part)]));
+  const changed = new Map<string, Tensor>();
+  for (const { target, p } of sites)
+    for (const letter of ['a', 'b']) {
+      const own = `${tensorName(target.path, letter)}:`;
+      const moments = [...state].filter(
+        ([name, { shape }]) => name.startsWith(own) && `${shape}` === `${p[letter]!.shape}`,
+      );
+      const left = cleared(
+        moments.map(([, moment]) => moment),
+        part,
+      );
+      moments.forEach(([name], i) => {
+        changed.set(name, left[i]!);
+      });
+    }
+  return changed;
 }
