@@ -1,6 +1,6 @@
 """PyTorch + PEFT doing what `ours.ts` and `peft train` do, for comparison in one run. Prints one JSON line.
 
-peer.py step  MODEL STEPS               a fixed step: batch 16 x 128, LoRA r 8 on query and value, AdamW
+peer.py step  MODEL STEPS [full]        a fixed step: batch 16 x 128, AdamW, LoRA r 8 on query and value or all numbers
 peer.py epoch MODEL TRAIN.tsv OUT       one epoch from this command to the saved adapter
 """
 import csv, json, sys, time
@@ -14,21 +14,22 @@ torch.set_num_threads(2)
 torch.manual_seed(0)
 
 
-def build(directory, labels):
-    base = BertForSequenceClassification.from_pretrained(
+def build(directory, labels, full=False):
+    model = BertForSequenceClassification.from_pretrained(
         directory, num_labels=labels, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
     config = LoraConfig(
         task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.0, target_modules=["query", "value"], modules_to_save=["classifier"]
     )
-    model = get_peft_model(base, config)
+    if not full:
+        model = get_peft_model(model, config)
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     return model, torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
 
 
-def step(directory, steps):
-    model, optimizer = build(directory, 2)
+def step(directory, steps, what="lora"):
+    model, optimizer = build(directory, 2, full=what == "full")
     ids = torch.randint(1000, 20000, (16, 128))
     mask = torch.ones_like(ids)
     labels = torch.arange(16) % 2

@@ -178,34 +178,33 @@ describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
     expect(first).toMatchObject({ step: Number(checkpoint.step) + 1 });
   });
 
-  it('serves, says when it is ready, and stops cleanly', async () => {
+  it('serves adapters of any kind, says when it is ready, and stops cleanly', async () => {
     const tuned = goldensPath('methods', 'cases', 'lora-qv-stories260k-nonzero', 'adapter_start')!;
+    const seeded = out('seeded');
+    await peft(...training(dataFile(), seeded, '--method', 'nola', '--set', 'r=4', '--steps', '1'));
+    expect((await peft('inspect', seeded, '--json')).events[0]).toMatchObject({ method: 'nola' });
     const argv = [
       'serve',
-      '--model',
-      stories!,
-      '--adapter',
-      `tuned=${tuned}`,
-      '--port',
-      '0',
-      '--threads',
-      '1',
-      '--json',
+      ...['--model', stories!, '--adapter', `tuned=${tuned}`, `seeded=${seeded}`],
+      ...['--port', '0', '--threads', '1', '--json'],
     ];
-    let answer: Promise<unknown> | undefined;
+    let answers: Promise<unknown[]> | undefined;
     const { code, events } = await start(argv, (line, interrupt) => {
       const { event, url } = JSON.parse(line) as { event: string; url: string };
       if (event !== 'ready') return;
-      const body = JSON.stringify({ model: 'tuned', prompt: 'Once', max_tokens: 3 });
-      answer = fetch(`${url}/v1/completions`, { method: 'POST', body }).then((response) => response.json());
-      answer.finally(interrupt);
+      const ask = async (model: string) => {
+        const body = JSON.stringify({ model, prompt: 'Once', max_tokens: 3 });
+        return (await fetch(`${url}/v1/completions`, { method: 'POST', body })).json();
+      };
+      answers = Promise.all(['tuned', 'seeded'].map(ask));
+      answers.finally(interrupt);
     });
     expect(events[0]).toEqual({
       event: 'ready',
       url: expect.stringMatching(/^http:\/\/127/),
-      models: ['stories260k', 'tuned'],
+      models: ['stories260k', 'tuned', 'seeded'],
     });
-    expect(await answer).toMatchObject({ usage: { completion_tokens: 3 } });
+    for (const answer of (await answers)!) expect(answer).toMatchObject({ usage: { completion_tokens: 3 } });
     expect(code).toBe(0);
   });
 

@@ -64,18 +64,21 @@ export const serve = defineCommand({
   examples: ['peft serve --model ./base --adapter style=./style domain=./domain --port 8080'],
   async run(o, { output, signal }) {
     const { createEngine, createServer } = await import('@peftjs/serve'); // the other commands do without it
+    const plugins = await loadPlugins(o.plugin);
     const engine = await createEngine({
       model: o.model,
       task: o.task,
       backend: { name: o.backend, device: o.device },
       slots: { adapters: o.slots, rank: o.rank },
       maxBatch: o.maxBatch,
+      kinds: plugins.kinds,
+      layouts: plugins.layouts,
       ...(o.name === undefined ? {} : { name: o.name }),
       ...(o.threads === undefined ? {} : { threads: o.threads }),
       ...(o.maxTokens === undefined ? {} : { maxTokens: o.maxTokens }),
     });
     try {
-      const reading = { plugins: await loadPlugins(o.plugin), base: o.model, signal, warn: output.talk };
+      const reading = { plugins, base: o.model, signal, warn: output.talk };
       const adapters = { ...(await registryOf(o.registry, reading)), ...(o.adapter as Record<string, string>) };
       for (const [name, path] of Object.entries(adapters))
         await engine.adapters.put(name, await sourceOf(path, reading));

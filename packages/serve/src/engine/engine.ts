@@ -20,6 +20,8 @@ const DEFAULT_TOKENS = 2048;
 
 /** What the parts of an engine share. */
 interface Parts {
+  /** What plugins bring. */
+  readonly plugins: Pick<EngineOptions, 'kinds' | 'layouts'>;
   readonly name: string;
   readonly model: Model;
   readonly options: ResolvedOptions;
@@ -34,7 +36,7 @@ function headOf({ model, options: { task } }: Pick<Parts, 'model' | 'options'>) 
   return path === undefined ? undefined : { path, own: model.created.length === 0 };
 }
 
-async function openStore({ name, model, options, worker, slots }: Parts) {
+async function openStore({ name, model, options, worker, slots, plugins }: Parts) {
   const head = headOf({ model, options });
   const parameters = [...model.parameters].filter(([path]) => head?.own && path.startsWith(`${head.path}.`));
   const store = createAdapterStore({
@@ -44,11 +46,12 @@ async function openStore({ name, model, options, worker, slots }: Parts) {
       targets: new Map(model.targets.map((target) => [target.path, target])),
       rank: options.rank,
       heads: new Map(head ? [[head.path, head]] : []),
+      ...(plugins.kinds && { kinds: plugins.kinds }),
     },
     heads: await readHeads(new Map(parameters)),
     worker,
     slots,
-    read: readAdapter,
+    read: (directory) => readAdapter(directory, plugins),
   });
   await store.prepare();
   return store;
@@ -93,7 +96,11 @@ export async function createEngine(given: EngineOptions): Promise<Engine> {
 
   const worker = await startWorker({ directory, task, backend, adapters, rank });
   const slots = createSlotTable(adapters);
-  const parts: Parts = { name, model, options, worker, slots, emit };
+  const plugins = {
+    ...(given.kinds && { kinds: given.kinds }),
+    ...(given.layouts && { layouts: given.layouts }),
+  };
+  const parts: Parts = { name, model, options, worker, slots, emit, plugins };
   const {
     adapters: registered,
     registry,

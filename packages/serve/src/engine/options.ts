@@ -1,4 +1,4 @@
-import { PeftError } from '@peftjs/core';
+import { type Kinds, type Layouts, PeftError } from '@peftjs/core';
 import type { Model } from '@peftjs/models';
 import { taskOf } from '../worker/model.js';
 import type { BackendChoice } from '../worker/protocol.js';
@@ -22,6 +22,9 @@ export interface EngineOptions {
   readonly maxTokens?: number;
   /** Requests that may wait. Default 256. */
   readonly maxWaiting?: number;
+  /** Kinds of updates and layouts of files that plugins bring, beside those of core. */
+  readonly kinds?: Kinds;
+  readonly layouts?: Layouts;
 }
 
 /** Options with their defaults. */

@@ -1,0 +1,59 @@
+// What `peft bench methods` and `peft bench method-steps` kept, in the form that pages show.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Recipe, recipes, type Task, tasks } from '../../benchmarks/methods/recipes.js';
+import { isOf, keptRuns } from '../../benchmarks/methods/runs.js';
+
+const results = fileURLToPath(new URL('../../benchmarks/results', import.meta.url));
+
+/** The newest report that a benchmark kept. */
+export function newest<T>(benchmark: string): T | undefined {
+  const file = join(results, `${benchmark}.json`);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T[]).at(-1) : undefined;
+}
+
+/** A recipe on a data set: one accuracy for each seed. */
+export interface Reached {
+  readonly recipe: Recipe;
+  readonly task: Task;
+  readonly accuracy: readonly number[];
+  readonly trainable: number;
+  readonly savedBytes: number;
+}
+
+/** A step of a recipe, alone and as a part of PyTorch's full fine-tuning in the same run. */
+export interface Step {
+  readonly recipe: string;
+  readonly seconds: number;
+  readonly anonymousBytes: number;
+  readonly timeOfFull?: number;
+  readonly memoryOfFull?: number;
+  /** What the method said last. */
+  readonly note?: string;
+}
+
+/** What was reached with the recipes as they are now; runs of other recipes, data or epochs do not count. */
+export function reached(): Reached[] {
+  const runs = keptRuns();
+  return tasks.flatMap((task) =>
+    recipes.flatMap((recipe) => {
+      const own = runs.filter((run) => isOf(run, recipe, task.name, task.epochs)).sort((a, b) => a.seed - b.seed);
+      const [first] = own;
+      if (!first) return [];
+      const { trainable, savedBytes } = first;
+      return { recipe, task, accuracy: own.map((run) => run.accuracy), trainable, savedBytes };
+    }),
+  );
+}
+
+/** The newest report of steps. */
+export const stepsSeen = (): readonly Step[] => newest<{ results: Step[] }>('method-steps')?.results ?? [];
+
+export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Mean and half of the spread between seeds. */
+export function withSpread(accuracy: readonly number[]): string {
+  const spread = (Math.max(...accuracy) - Math.min(...accuracy)) / 2;
+  return accuracy.length > 1 ? `${mean(accuracy).toFixed(3)} ± ${spread.toFixed(3)}` : accuracy[0]!.toFixed(3);
+}
