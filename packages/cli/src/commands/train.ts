@@ -12,6 +12,7 @@ import {
 } from '@peftjs/core';
 import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
+import { readAnyAdapter } from '../any-adapter.js';
 import { openBackend } from '../backend.js';
 import { type Context, defineCommand } from '../command.js';
 import { common, model } from '../common.js';
@@ -67,6 +68,10 @@ const options = z.object({
     flags: '--on <path...>',
     description: 'frozen adapters that the new one is trained on top of, PATH or PATH:WEIGHT',
   }),
+  start: z
+    .string()
+    .optional()
+    .meta({ flags: '--start <path>', description: 'an adapter of this method to train on, instead of a fresh start' }),
   newHead: flag().meta({ flags: '--new-head', description: "a fresh classification head instead of the checkpoint's" }),
   checkpointEvery: integer(1)
     .optional()
@@ -144,7 +149,9 @@ export const trainCommand = defineCommand({
       seed: o.seed,
     });
     const { signal, output } = context;
-    const frozen = await readAdapters(o.on, { plugins, base: o.model, signal, warn: output.talk });
+    const reading = { plugins, base: o.model, signal, warn: output.talk };
+    const frozen = await readAdapters(o.on, reading);
+    const start = o.start === undefined ? undefined : await readAnyAdapter(o.start, reading);
     const base = frozen ? stack(plain, [frozen], { kinds: plugins.kinds }) : plain;
     const backend = await openBackend(o); // in this thread: between steps signals are heard, and nothing is held twice
     const checkpoints = join(o.output, 'checkpoints');
@@ -167,6 +174,7 @@ export const trainCommand = defineCommand({
         },
         signal: context.signal,
         ...(o.steps === undefined ? { epochs: o.epochs ?? DEFAULT_EPOCHS } : { steps: o.steps, epochs: o.epochs }),
+        ...(start && { start }),
         ...(o.evalData === undefined ? {} : { evalData: openRows(o.task, o.evalData, columns) }),
         ...(o.warmupRatio === undefined ? {} : { warmupRatio: o.warmupRatio }),
         ...(o.maxGradNorm === undefined ? {} : { maxGradNorm: o.maxGradNorm }),
