@@ -10,6 +10,7 @@ import { deltasPage } from './deltas-page.js';
 import { reached, stepsSeen } from './figures.js';
 import { methodPage } from './method-page.js';
 import { overviewPage } from './overview-page.js';
+import { wrapperPage } from './wrapper-page.js';
 
 const folder = fileURLToPath(new URL('../../docs', import.meta.url));
 const check = process.argv.includes('--check');
@@ -21,6 +22,7 @@ for (const { path, manifest } of packages) {
   if (!existsSync(entry) || !readFileSync(entry, 'utf8').includes('definePlugin')) continue;
   const { default: plugin } = (await import(entry)) as { default?: Plugin };
   for (const { method } of plugin?.methods ?? []) methods.set(method.name, methodPage(method, manifest, scores, steps));
+  for (const wrapper of plugin?.wrappers ?? []) methods.set(wrapper.name, wrapperPage(wrapper, manifest));
 }
 const pages = [
   ...[...methods].map(([name, text]) => ({ file: `methods/${name}.md`, text })),

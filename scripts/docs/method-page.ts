@@ -1,28 +1,7 @@
 // The page of a method: its schema, its paper, what it reaches.
 import type { Method } from '@peftjs/core';
-import * as z from 'zod';
 import { type Reached, type Step, withSpread } from './figures.js';
-
-interface Property {
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly type?: string;
-  readonly enum?: readonly unknown[];
-  readonly anyOf?: readonly Property[];
-  readonly items?: Property;
-}
-
-/** The type of an option in a few words. */
-function typeOf({ type, enum: values, anyOf, items }: Property): string {
-  if (values) return values.map((value) => `\`${value}\``).join(', ');
-  if (anyOf) return anyOf.map(typeOf).join(' or ');
-  return type === 'array' ? `list of ${items ? typeOf(items) : 'values'}` : (type ?? 'value');
-}
-
-const shown = (value: unknown): string => (value === undefined ? '' : `\`${JSON.stringify(value)}\``);
-
-/** A pipe would end the cell. */
-const cell = (text: string): string => text.replaceAll('|', '\\|');
+import { optionTable, origin } from './option-table.js';
 
 const percent = (part: number | undefined): string => (part === undefined ? '' : `${Math.round(100 * part)} %`);
 
@@ -33,13 +12,6 @@ export function methodPage(
   reached: readonly Reached[],
   steps: readonly Step[],
 ): string {
-  const { properties = {} } = z.toJSONSchema(method.config, { io: 'input', unrepresentable: 'any' }) as {
-    properties?: Record<string, Property>;
-  };
-  const options = Object.entries(properties).map(
-    ([key, property]) =>
-      `| \`${key}\` | ${cell(typeOf(property))} | ${cell(shown(property.default))} | ${cell(property.description ?? '')} |`,
-  );
   const own = reached.filter(({ recipe }) => recipe.method === method.name);
   const rows = own.map(({ task, recipe, accuracy, trainable, savedBytes }) => {
     const step = steps.find((each) => each.recipe === recipe.name);
@@ -54,15 +26,13 @@ export function methodPage(
   return `${[
     `# ${method.name}`,
     '',
-    `${from.description} Package [\`${from.name}\`](../../packages/${from.name.split('/')[1]}). Paper: <${method.paper}>.`,
+    origin(from, method.paper),
     '',
     `It ${acts.join(' and ')}; targets may be of kind ${method.kinds.join(', ')}. ${
       method.additive ? 'Its adapters add: `sum`, `scale` and merging are exact.' : 'Its adapters do not add to others.'
     } They are saved in the layout \`${method.layout}\`.`,
     '',
-    '| option | type | default | |',
-    '|---|---|---|---|',
-    ...options,
+    ...optionTable(method.config),
     '',
     'Beside these it takes what all methods share: `targetModules`, `excludeModules`, `layersToTransform`, `layersPattern`, `modulesToSave`, `dropout`, `bias`.',
     ...(rows.length > 0

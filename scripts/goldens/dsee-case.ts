@@ -80,6 +80,7 @@ export const pruned = ({ plan, start, base }: Trained, train: Named) =>
     train,
     held: new Map(),
     kept: new Map(),
+    state: new Map(),
     seed: 0,
   });
 

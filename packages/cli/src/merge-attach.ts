@@ -14,6 +14,8 @@ export interface MergeInto {
   readonly kinds: Kinds;
   /** Done to the merged parameters before they are written. */
   readonly change?: (parameters: Parameters) => Parameters;
+  /** Done to config.json. */
+  readonly configure?: (config: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
 }
 
 /** The same bytes of the same file. */
@@ -75,7 +77,11 @@ export async function writeMerged(
     if (entry.isDirectory() && MODULE_FOLDER.test(entry.name)) await cp(from, to, { recursive: true });
     else if (!entry.isDirectory() && COMPANION.test(entry.name) && !WEIGHTS.test(entry.name)) await copyFile(from, to);
   }
+  const { configure = (config) => config } = how;
   const raw = JSON.parse(await readFile(join(model.directory, 'config.json'), 'utf8')) as Record<string, unknown>;
-  await writeFile(join(output, 'config.json'), `${JSON.stringify(mergedConfig(raw, model, untied), null, 2)}\n`);
+  await writeFile(
+    join(output, 'config.json'),
+    `${JSON.stringify(configure(mergedConfig(raw, model, untied)), null, 2)}\n`,
+  );
   return { tensors: tensors.size };
 }

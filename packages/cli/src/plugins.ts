@@ -21,6 +21,11 @@ export interface Plugins {
    * @throws PeftError CONFIG_INVALID naming the methods that are known, or listing what is wrong with the options
    */
   bind(name: string, options: Readonly<Record<string, unknown>>): Bound;
+  /**
+   * The method in a wrapper.
+   * @throws PeftError CONFIG_INVALID naming the wrappers that are known, or what the wrapper refuses
+   */
+  wrap(name: string, bound: Bound, options: Readonly<Record<string, unknown>>): Bound;
   readonly methods: readonly AnyMethod[];
   readonly codecs: readonly AnyCodec[];
   /** Ways to merge whole models, as @peftjs/merge defines them. */
@@ -40,6 +45,7 @@ export async function loadPlugins(names: readonly string[], directory = process.
     checked(module.default, outside[i - bundled.length] ?? 'a bundled package'),
   );
   const methods = plugins.flatMap((plugin) => plugin.methods ?? []);
+  const wrappers = plugins.flatMap((plugin) => plugin.wrappers ?? []);
   return {
     methods,
     codecs: plugins.flatMap((plugin) => plugin.codecs ?? []),
@@ -49,12 +55,30 @@ export async function loadPlugins(names: readonly string[], directory = process.
     bind(name, options) {
       const found = methods.find(({ method }) => method.name === name);
       if (found) return found(options as never);
-      const known = methods.map(({ method }) => method.name);
-      const message = `There is no method ${JSON.stringify(name)}; known: ${known.join(', ')}. Others come with --plugin PACKAGE.`;
-      throw new PeftError('CONFIG_INVALID', message, { details: { method: name, known } });
+      throw unknown(
+        'method',
+        name,
+        methods.map(({ method }) => method.name),
+      );
+    },
+    wrap(name, bound, options) {
+      const found = wrappers.find((wrapper) => wrapper.name === name);
+      if (found) return found.wrap(bound, options);
+      throw unknown(
+        'wrapper',
+        name,
+        wrappers.map((wrapper) => wrapper.name),
+      );
     },
   };
 }
+
+const unknown = (what: string, name: string, known: readonly string[]) =>
+  new PeftError(
+    'CONFIG_INVALID',
+    `There is no ${what} ${JSON.stringify(name)}; known: ${known.join(', ')}. Others come with --plugin PACKAGE.`,
+    { details: { [what]: name, known } },
+  );
 
 interface Module {
   readonly default?: unknown;

@@ -36,6 +36,15 @@ describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
     expect(lossOf(one)).toBeLessThan(lossOf(alone));
   });
 
+  it('trains an adapter on: a run begins where the first one stood', async () => {
+    const [data, first] = [dataFile(), out('first')];
+    await peft(...training(data, first, '--steps', '6'));
+    const { code, events } = await peft(...training(data, out('on'), '--steps', '1', '--lr', '1e-9', '--start', first));
+    const fresh = await peft(...training(data, out('fresh'), '--steps', '1', '--lr', '1e-9'));
+    expect(code).toBe(0);
+    expect(events.at(-1)!.loss).toBeLessThan(fresh.events.at(-1)!.loss as number);
+  });
+
   it('train, inspect, eval, merge and generate agree with each other', async () => {
     const [data, adapter, merged] = [dataFile(), out('adapter'), out('merged')];
     const trained = await peft(...training(data, adapter, '--eval-data', data, '--epochs', '1'));

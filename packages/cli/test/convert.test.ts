@@ -88,7 +88,10 @@ describe.skipIf(!base || !adapter)('convert (without stories260k and the goldens
     expect(tensors.get('model.layers.1.self_attn.q_proj.weight')!.shape).toEqual([16, 32]);
     expect(tensors.get('model.layers.1.mlp.down_proj.weight')!.shape).toEqual([32, 32]);
     const model = await loadModel(folder, { task: causalLm() });
-    expect(model.cache).toMatchObject({ kvHeads: [1, 1] });
+    // All layers are as small as each other, and the base has a head_dim: readers know names for all of that.
+    expect(model.cache).toMatchObject({ kvHeads: 1, headDim: 8 });
+    const channels = tensors.get('model.layers.1.mlp.down_proj.weight')!.shape[1];
+    expect(model.config.raw).toMatchObject({ intermediate_size: channels });
     const { code, events } = await peft('convert', lora, out('none'), '--to', 'pruned', '--base', tiny, '--json');
     expect(code).not.toBe(0);
     expect(String(events.at(-1)!.message)).toContain('--heads and --channels are missing');

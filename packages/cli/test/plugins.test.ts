@@ -27,6 +27,16 @@ describe('plugins', () => {
     expect(() => plugins.bind('magic', {})).toThrow(/no method "magic"; known: lora/);
   });
 
+  it('wraps methods by the name of a wrapper', async () => {
+    const plugins = await loadPlugins([], tmpdir());
+    const bound = plugins.bind('lora', { r: 2 });
+    const wrapped = plugins.wrap('ist', bound, { trained: 0.5 });
+    expect(wrapped.config).toEqual(bound.config);
+    expect(wrapped.method.active).toBeDefined();
+    expect(() => plugins.wrap('ist', bound, { trained: 2 })).toThrow(/ist.*trained/s);
+    expect(() => plugins.wrap('magic', bound, {})).toThrow(/no wrapper "magic"; known: ist/);
+  });
+
   it('finds outside ones by name and in the nearest package.json', async () => {
     const named = await loadPlugins(['./mine.ts'], folder({}));
     expect(named.methods.map(({ method }) => method.name)).toContain('mine');

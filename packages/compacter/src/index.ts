@@ -85,6 +85,7 @@ export const compacter = /* @__PURE__ */ defineMethod({
     return { weight: compacterTerm(tensors as unknown as Letters<ReturnType<typeof tensorRef>>, meta) };
   },
 
+  fromKinds: [compacterKind.kind, 'dense'],
   async fromDelta({ terms, target }) {
     const p: Record<string, Tensor> = {};
     if (isNorm(target))

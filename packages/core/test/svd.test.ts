@@ -43,6 +43,23 @@ function expectDecomposes(a: Matrix): Float64Array {
   return s;
 }
 
+describe('matrix products', () => {
+  it.each([
+    [1, 1, 1],
+    [2, 4, 3],
+    [3, 7, 5],
+    [5, 3, 2],
+    [4, 0, 2],
+    [1, 9, 4],
+  ])('of %i × %i by %i add up in order, to the bit', (m, inner, n) => {
+    const [a, b] = [normal('left', m, inner), normal('right', inner, n)];
+    const sum = (i: number, j: number) =>
+      Array.from({ length: inner }, (_, k) => a.data[i * inner + k]! * b.data[k * n + j]!).reduce((x, y) => x + y, 0);
+    const expected = Float64Array.from({ length: m * n }, (_, at) => sum(Math.floor(at / n), at % n));
+    expect(matmul(a, b)).toEqual({ rows: m, columns: n, data: expected });
+  });
+});
+
 describe('qr', () => {
   const shapes = [
     [5, 5],

@@ -169,7 +169,7 @@ describe('trainable tokens', () => {
     const next = await nextStart(
       { plan } as unknown as Parameters<typeof nextStart>[0],
       { parameters } as unknown as Parameters<typeof nextStart>[1],
-      { phase: 1, start, train: start.train, held: new Map(), kept: new Map(), seed: 0 },
+      { phase: 1, start, train: start.train, held: new Map(), kept: new Map(), state: new Map(), seed: 0 },
     );
     expect(next.train.get('model.tokens:tokens')).toBe(start.train.get('model.tokens:tokens'));
     await expectPeftError(

@@ -12,6 +12,11 @@ export const IntrinsicConfig = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: 'Give every target a scale of its own, trained too.' }),
+  cache: z
+    .number()
+    .nonnegative()
+    .default(256)
+    .meta({ description: 'Megabytes of signs kept from step to step; the rest is made anew from the seed each time.' }),
 });
 
 export type IntrinsicSettings = z.output<typeof IntrinsicConfig>;

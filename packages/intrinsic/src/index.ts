@@ -11,13 +11,18 @@ import {
   type Tensor,
   tensorRef,
 } from '@peftjs/core';
-import { IntrinsicConfig } from './config.js';
-import { project, pullBack } from './math.js';
+import { IntrinsicConfig, type IntrinsicSettings } from './config.js';
+import { bytesOfSigns, heldSigns, project, pullBack, type Signs, seededSigns, signWords } from './math.js';
 
 export { IntrinsicConfig, type IntrinsicOptions, type IntrinsicSettings } from './config.js';
 
 const shapeOf = ({ parameters }: Target): readonly number[] => parameters.weight!.shape;
 const floats = (tensor: Tensor) => tensor.data as Float32Array;
+
+const extentsOf = (target: Target, { dimension }: IntrinsicSettings) => ({
+  numbers: elementCount(shapeOf(target)),
+  dimension,
+});
 
 /** The seed of a target's rows of P, as a tensor: what a run keeps of P. */
 const seedTensor = ({ key: [low, high] }: Random): Tensor => ({
@@ -26,18 +31,34 @@ const seedTensor = ({ key: [low, high] }: Random): Tensor => ({
   data: BigInt64Array.of(BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))),
 });
 
-const seedOf = (p: Params<Tensor>): bigint => BigInt.asUintN(64, (p.seed!.data as BigInt64Array)[0]!);
+const seedOf = (seed: Tensor): bigint => BigInt.asUintN(64, (seed.data as BigInt64Array)[0]!);
+
+/** What follows from the seed and stays: the signs too, where there is room for them. */
+function frozenOf(rng: Random, target: Target, c: IntrinsicSettings): Params<Tensor> {
+  const seed = seedTensor(rng);
+  const extents = extentsOf(target, c);
+  if (bytesOfSigns(extents) > c.cache * 2 ** 20) return { seed };
+  const words = signWords(seedOf(seed), extents);
+  return { seed, signs: { dtype: 'i32', shape: [words.length], data: new Int32Array(words.buffer) } };
+}
+
+/** The signs of a target in training: those that are held, else from the seed. */
+function signsOf({ seed, signs }: Params<Tensor>, target: Target, c: IntrinsicSettings): Signs {
+  const extents = extentsOf(target, c);
+  return signs
+    ? heldSigns(new Uint32Array((signs.data as Int32Array).buffer), extents)
+    : seededSigns(seedOf(seed!), extents);
+}
 
 /** λ / √D: the scale of the target (1 without one) on columns of length 1. */
 const scaleOf = (p: Params<Tensor>): number => Number(p.unit!.data[0]) * Number(p.lambda?.data[0] ?? 1);
 
 /** ΔW = λ P d / √D, in the weight's layout. */
-function change(p: Params<Tensor>, target: Target): Tensor & { readonly data: Float32Array } {
-  const shape = shapeOf(target);
+function change(p: Params<Tensor>, target: Target, c: IntrinsicSettings): Tensor & { readonly data: Float32Array } {
   const s = scaleOf(p);
   return f32(
-    shape,
-    project(seedOf(p), elementCount(shape), floats(p.d!)).map((x) => s * x),
+    shapeOf(target),
+    project(signsOf(p, target, c), floats(p.d!)).map((x) => s * x),
   );
 }
 
@@ -51,9 +72,22 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
   kinds: ['linear', 'conv1d', 'embedding'],
   config: IntrinsicConfig,
 
-  init: (_target, c, rng) => ({
+  /** Which targets keep their signs in memory: the first ones that fit. What is left of `cache` goes to the next. */
+  async plan({ sites }) {
+    let room = (sites[0]?.c.cache ?? 0) * 2 ** 20;
+    return new Map(
+      sites.map(({ target, c }) => {
+        const bytes = bytesOfSigns(extentsOf(target, c));
+        const cache = bytes <= room ? bytes / 2 ** 20 : 0;
+        room -= cache * 2 ** 20;
+        return [target.path, { c: { cache } }] as const;
+      }),
+    );
+  },
+
+  init: (target, c, rng) => ({
     train: { ...(c.structureAware && { lambda: f32([1], [1]) }) },
-    frozen: { seed: seedTensor(rng) },
+    frozen: frozenOf(rng, target, c),
   }),
 
   shared(sites, c) {
@@ -72,23 +106,23 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
   weight: ({ W, name, p }, ops) => (name === 'weight' ? ops.add(W, p.change!) : W),
 
   stream: {
-    expand: ({ p, target }) => ({ change: change(p, target) }),
+    expand: ({ p, target, c }) => ({ change: change(p, target, c) }),
     pullBack({ p, d: { change: g }, target, c }) {
       const s = scaleOf(p);
       const slopes = {
         d: f32(
           [c.dimension],
-          pullBack(seedOf(p), floats(g!), c.dimension).map((x) => s * x),
+          pullBack(signsOf(p, target, c), floats(g!)).map((x) => s * x),
         ),
       };
       if (!p.lambda) return slopes;
-      const unit = change({ ...p, lambda: f32([1], [1]) }, target).data;
+      const unit = change({ ...p, lambda: f32([1], [1]) }, target, c).data;
       const along = floats(g!).reduce((sum, value, i) => sum + value * unit[i]!, 0);
       return { ...slopes, lambda: f32([1], [along]) };
     },
   },
 
-  toDelta: ({ p, target }) => ({ weight: denseTerm(tensorRef(change(p, target))) }),
+  toDelta: ({ p, target, c }) => ({ weight: denseTerm(tensorRef(change(p, target, c))) }),
 
   size: (_target, c) => (c.structureAware ? 1 : 0),
   sharedSize: (c) => c.dimension,

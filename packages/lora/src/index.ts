@@ -86,6 +86,7 @@ export const lora = /* @__PURE__ */ defineMethod({
     return { weight, ...bias };
   },
 
+  fromKinds: ['low-rank', 'dora'],
   async fromDelta({ terms, c }) {
     const { a, b, magnitude } = terms.weight!.tensors;
     const s = scaleOf(c);

@@ -68,7 +68,8 @@ function subspaceSvd(a: Matrix, width: number): Svd {
   const at = transpose(a);
   const start = createRandom(0).fork('subspace').normal([a.columns, width]);
   let { q } = qr(matmul(a, matrix(a.columns, width, start.data as Float32Array)));
-  for (let i = 0; i < steps; i++) q = qr(matmul(a, qr(matmul(at, q)).q)).q;
+  // One QR a step: what A Aᵀ shrinks below rounding is below the least value kept.
+  for (let i = 0; i < steps; i++) ({ q } = qr(matmul(a, matmul(at, q))));
   return svd(matmul(transpose(q), a)); // U stays within the subspace, and only V is asked for
 }
 

@@ -23,6 +23,7 @@ export type { Image } from './images/image.js';
 export { createKvCache, type KvCache } from './kv-cache.js';
 export { type LoadOptions, loadModel, type Model } from './load.js';
 export { prunedParameters, type Removed } from './prune.js';
+export { prunedConfig } from './pruned-config.js';
 export { createSampler, type Sampler, type SamplingOptions } from './sampling.js';
 export {
   openSession,

@@ -1,4 +1,4 @@
-import { bindMethod, toF32, train } from '@peftjs/core';
+import { type Adapter, bindMethod, toF32, train } from '@peftjs/core';
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { chosen, schedule, smoothed } from '../src/increlora/growth.js';
@@ -25,6 +25,23 @@ describe('increlora', () => {
       expect(term!.meta.scale).toBeCloseTo(16 / (term!.tensors.a!.shape[0]! + 1e-5), 6);
     const moved = toF32(await [...delta.params.values()][0]![0]!.tensors.a!.read()).data;
     expect(moved.some((x) => x !== 0)).toBe(true);
+  });
+
+  it('goes on from a saved adapter with its ranks, and refuses more than there is room for', async () => {
+    const common = { data: tinyRows(), backend: referenceBackend(), lr: 0.02, steps: 12 };
+    const own = { targetModules: ['up', 'down', 'mix'], topH: 1, warmup: 0, interval: 2, maxRank: 3 };
+    const start = await train(tinyModel(), { ...common, method: increlora(own) }).result();
+    const ranks = ({ delta }: Adapter) => [...delta.params.values()].map(([term]) => term!.tensors.a!.shape[0]!);
+    const more = await train(tinyModel(), { ...common, method: increlora(own), start }).result();
+    expect(ranks(more)).toEqual(ranks(start));
+    expect(more.digest).not.toBe(start.digest);
+    const wide = increlora({ ...own, initialRank: 3, targetRank: 3 });
+    const three = await train(tinyModel(), { ...common, method: wide }).result();
+    const narrow = increlora({ ...own, targetRank: 1, maxRank: 1 });
+    await expect(train(tinyModel(), { ...common, method: narrow, start: three }).result()).rejects.toMatchObject({
+      code: 'ADAPTER_MISMATCH',
+      message: expect.stringContaining('raise maxRank'),
+    });
   });
 
   it('takes exactly so many, the earlier among equals; the code takes all equals', () => {

@@ -134,6 +134,7 @@ export const s2ft = /* @__PURE__ */ defineMethod({
     return { weight: blockTerm(tensors, { axis: along, transposed }) };
   },
 
+  fromKinds: ['block'],
   async fromDelta({ terms, target }) {
     const { axis } = unitsOf(target)!;
     const indices = i64(Array.from((await terms.weight!.tensors.indices!.read()).data as BigInt64Array, Number));

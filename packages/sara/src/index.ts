@@ -4,7 +4,9 @@ import {
   elementCount,
   f32,
   indexRef,
+  type Params,
   PeftError,
+  sparse,
   sparseTerm,
   type Tensor,
   tensorRef,
@@ -12,7 +14,7 @@ import {
 import { SaraConfig } from './config.js';
 import { patched, pull } from './math.js';
 import { nextPhase, phasesOf } from './phases.js';
-import { below, changes, graphIndices, smallest } from './select.js';
+import { below, changes, graphIndices, savedNumbers, smallest } from './select.js';
 
 export { SaraConfig, type SaraOptions, type SaraSettings } from './config.js';
 
@@ -35,25 +37,27 @@ export const sara = /* @__PURE__ */ defineMethod({
     return c.count !== undefined && c.count > n ? [`its weight has ${n} numbers, count is ${c.count}`] : [];
   },
 
+  /** The numbers to train: those that do next to nothing, or those that an adapter to train on has changed. */
   async plan(look) {
-    const planned = new Map<string, { c: { count: number; threshold: number }; tensors: { indices: Tensor } }>();
+    const planned = new Map<string, { c: { count: number; threshold: number }; tensors: Params<Tensor> }>();
     for (const { target, c } of look.sites) {
+      const saved = look.start?.delta.params.get(`${target.path}.weight`)?.[0];
+      if (look.start && !saved) continue;
       const theta = (await look.weight(`${target.path}.weight`)).data as Float32Array;
       const found = c.count === undefined ? undefined : smallest(theta, c.count);
+      const threshold = found?.next ?? c.threshold;
       const indices = found?.indices ?? below(theta, c.threshold);
-      if (indices.length === 0) continue;
-      planned.set(target.path, {
-        c: { count: indices.length, threshold: found?.next ?? c.threshold },
-        tensors: { indices: graphIndices(indices) },
-      });
+      const tensors = saved ? await savedNumbers(saved) : { indices: graphIndices(indices) };
+      const count = tensors.indices.data.length;
+      if (count > 0) planned.set(target.path, { c: { count, threshold }, tensors });
     }
     return planned;
   },
 
-  init(target, _c, _rng, { indices }) {
+  init(target, _c, _rng, { indices, v }) {
     if (!indices)
       throw new PeftError('CONFIG_INVALID', `sara: nothing has chosen numbers of "${target.path}": plan it first.`);
-    return { train: { v: f32(indices.shape, new Float32Array(indices.data.length)) }, frozen: { indices } };
+    return { train: { v: v ?? f32(indices.shape, new Float32Array(indices.data.length)) }, frozen: { indices } };
   },
 
   weight: ({ W, name, p }, ops) => (name === 'weight' ? patched(W, p, ops) : W),
@@ -63,6 +67,9 @@ export const sara = /* @__PURE__ */ defineMethod({
     const indices = indexRef([...changed.keys()], elementCount(target.parameters.weight!.shape));
     return { weight: sparseTerm({ indices, values: tensorRef(f32([changed.size], [...changed.values()])) }) };
   },
+
+  fromKinds: [sparse.kind],
+  fromDelta: ({ terms }) => savedNumbers(terms.weight!),
 
   phases: phasesOf,
   next: nextPhase,

@@ -1,4 +1,4 @@
-import type { Params, Tensor } from '@peftjs/core';
+import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 /** Indices as graphs take them: i64 [k]. */
 export const graphIndices = (indices: readonly number[]): Tensor => ({
@@ -36,4 +36,18 @@ export function changes(p: Params<Tensor>): Map<number, number> {
   add(p.fixedIndices, p.fixed);
   add(p.indices, p.v);
   return new Map([...sum].sort(([a], [b]) => a - b));
+}
+
+/** Values and indices of a saved update. */
+export async function savedNumbers({ tensors, meta }: Term): Promise<{ readonly indices: Tensor; readonly v: Tensor }> {
+  const indices = Array.from((await tensors.indices!.read()).data as ArrayLike<number | bigint>, Number);
+  const values = toF32(await tensors.values!.read()).data as Float32Array;
+  const scale = Number(meta.scale);
+  return {
+    indices: graphIndices(indices),
+    v: f32(
+      [values.length],
+      values.map((x) => x * scale),
+    ),
+  };
 }

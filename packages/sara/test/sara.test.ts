@@ -1,5 +1,18 @@
-import { bindMethod, createGraph, createOps, f32, gradients, matmul, startTensors, svd, transpose } from '@peftjs/core';
-import { compare, referenceBackend, testMethod, tinyModel } from '@peftjs/testkit';
+import {
+  type Adapter,
+  bindMethod,
+  createGraph,
+  createOps,
+  f32,
+  gradients,
+  matmul,
+  startTensors,
+  svd,
+  type TrainOptions,
+  train,
+  transpose,
+} from '@peftjs/core';
+import { compare, referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { type SaraSettings, sara } from '../src/index.js';
 import { nuclearNorm } from '../src/nuclear.js';
@@ -58,10 +71,32 @@ describe('sara', () => {
     ]);
   });
 
+  it('goes on with the numbers that an adapter has changed', async () => {
+    const run = (more: Partial<TrainOptions> = {}) =>
+      train(tinyModel(), {
+        method: sara({ threshold: 0.2, targetModules: ['up', 'down'], progressive: false }),
+        data: tinyRows(),
+        backend: referenceBackend(),
+        lr: 0.02,
+        steps: 3,
+        ...more,
+      }).result();
+    const start = await run();
+    const method = sara({ threshold: 0.05, targetModules: ['up', 'down'], progressive: false });
+    const more = await run({ method, start });
+    const places = ({ delta }: Adapter) =>
+      Promise.all([...delta.params.values()].map(async ([term]) => (await term!.tensors.indices!.read()).data));
+    expect(await places(more)).toEqual(await places(start));
+    expect(more.digest).not.toBe(start.digest);
+  });
+
   it('refuses counts that a weight does not have, thresholds that select nothing, and a start without a plan', async () => {
     const model = tinyModel();
     expect(() => bindMethod(sara({ count: 1000, targetModules: ['up'] }), model)).toThrow(/48 numbers, count is 1000/);
     expect(() => sara({ threshold: 0, lambdaRank: -1 })).toThrow(/threshold.*lambdaRank/s);
+    const none = sara({ threshold: 1e-9, targetModules: ['up'] });
+    const run = train(model, { method: none, data: tinyRows(), backend: referenceBackend(), lr: 0.02, steps: 1 });
+    await expect(run.result()).rejects.toMatchObject({ code: 'TARGETS_UNMATCHED' });
     const plan = bindMethod(sara(), model);
     await expect(startTensors(plan, { seed: 0, parameters: model.parameters })).rejects.toThrow(/plan it first/);
   });

@@ -24,7 +24,8 @@ export const indexTensor = (indices: ArrayLike<number>): Tensor => ({
 });
 
 /** The same as numbers: exact up to 2^53, which no parameter reaches. */
-export const numbersOf = ({ data }: Tensor): Float64Array => Float64Array.from(data as BigInt64Array, Number);
+export const numbersOf = ({ data }: Tensor): Float64Array =>
+  Float64Array.from(data as ArrayLike<number | bigint>, Number);
 
 /**
  * W + φ, where φ has `values` [k] at the flat `indices` i64 [k] of W and is zero elsewhere: only these numbers move,

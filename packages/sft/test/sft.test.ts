@@ -5,11 +5,14 @@ import {
   attachMethod,
   bindMethod,
   defineMethod,
+  f32,
   isPeftError,
+  lowRankTerm,
   type ModelGraph,
   type PhaseStart,
   type Tensor,
   type TrainOptions,
+  tensorRef,
   toAdapter,
   train,
 } from '@peftjs/core';
@@ -161,12 +164,40 @@ describe('sft', () => {
     expect(error.message).toContain(named);
   });
 
-  it('refuses to select where nothing moved, and to be trained on', async () => {
+  it('refuses to select where nothing moved', async () => {
     const still = run(sft({ targetModules: modules, count: 5 }), { steps: 1 });
     await expect(still.result()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
-    const start = await run(sft({ targetModules: modules, count: 5 })).result();
-    const on = run(sft({ targetModules: modules, count: 5 }), { start });
-    await expect(on.result()).rejects.toMatchObject({ code: 'CONFIG_UNSUPPORTED' });
+  });
+
+  it('goes on with the numbers that an adapter has changed, in one sparse phase, and no others', async () => {
+    const method = sft({ targetModules: modules, count: 5 });
+    const start = await run(method).result();
+    const again = run(method, { start });
+    const said: { trainable?: number; phases: (string | undefined)[] } = { phases: [] };
+    for await (const event of again) {
+      if (event.type === 'start') said.trainable = event.trainableAdapter;
+      if (event.type === 'step') said.phases.push(event.phase);
+    }
+    expect(said.trainable).toBe(5);
+    expect(new Set(said.phases)).toEqual(new Set([undefined]));
+    const places = async ({ delta }: Adapter) =>
+      Promise.all([...delta.params].map(async ([path, [term]]) => [path, (await term!.tensors.indices!.read()).data]));
+    const [before, after] = [start, await again.result()];
+    expect(await places(after)).toEqual(await places(before));
+    expect(after.digest).not.toBe(before.digest);
+  });
+
+  it('refuses to go on from an update of another kind', async () => {
+    const method = sft({ targetModules: modules, count: 5 });
+    const start = await run(method).result();
+    const [path] = start.delta.params.keys();
+    const factors = { a: tensorRef(f32([1, 1], [1])), b: tensorRef(f32([1, 1], [1])) };
+    const params = new Map([[path!, [lowRankTerm(factors, { scale: 1 })]]]);
+    const other = { ...start, delta: { ...start.delta, params } };
+    await expect(run(method, { start: other }).result()).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      message: expect.stringContaining('kind low-rank'),
+    });
   });
 
   const goldens = goldensPath();

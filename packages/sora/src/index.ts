@@ -1,7 +1,8 @@
-import { adamw, defineMethod, definePlugin, loraFileNames, sgd } from '@peftjs/core';
+import { adamw, defineMethod, definePlugin, loraFileNames, lowRank, sgd } from '@peftjs/core';
 import { SoraConfig, type SoraSettings } from './config.js';
 import * as math from './math.js';
 import { gatesLeft, prunedTerm } from './prune.js';
+import { openFactors, savedRank } from './saved.js';
 
 export { SoraConfig, type SoraOptions, type SoraSettings } from './config.js';
 export { type EffectiveRank, effectiveParameters, effectiveRanks } from './prune.js';
@@ -24,6 +25,17 @@ export const sora = /* @__PURE__ */ defineMethod({
   config: SoraConfig,
   fileNames: loraFileNames,
 
+  /** An adapter to train on has the ranks that its gates have left, and the scale it was trained with. */
+  async plan({ sites, start }) {
+    return new Map(
+      sites.flatMap(({ target: { path } }) => {
+        if (!start) return [[path, {}] as const];
+        const term = start.delta.params.get(`${path}.weight`)?.[0];
+        return term ? [[path, { c: savedRank(term) }] as const] : [];
+      }),
+    );
+  },
+
   init: (target, c, rng) => ({
     train: {
       a: rng.fork('a').uniform([c.r, target.in], -1 / Math.sqrt(target.in), 1 / Math.sqrt(target.in)),
@@ -35,6 +47,11 @@ export const sora = /* @__PURE__ */ defineMethod({
   delta: ({ p, c }, ops) => math.delta(p.a!, p.b!, p.g!, scale(c), ops),
   apply: ({ x, p, c }, ops) => math.apply(x, p.a!, p.b!, p.g!, scale(c), ops),
   toDelta: ({ p, target, c }) => prunedTerm(p, { scale: scale(c), transposed: target.kind === 'conv1d' }),
+
+  /** Gates are folded into A when an adapter is saved: they begin at one again. */
+  fromKinds: [lowRank.kind],
+  fromDelta: ({ terms, c }) => openFactors(terms.weight!, scale(c)),
+
   size: (target, c) => c.r * (target.in + target.out + 1),
 
   /** Gates never decay: the threshold is their regulariser. */

@@ -1,5 +1,6 @@
 import {
   type Bound,
+  baseLook,
   bindMethod,
   createGraph,
   createOps,
@@ -7,7 +8,9 @@ import {
   f32,
   isPeftError,
   matchTargets,
+  resumeTensors,
   type ShapedValue,
+  settlePlan,
   startTensors,
   type Tensor,
   type TrainEvent,
@@ -159,6 +162,22 @@ describe('pruning', () => {
     const biases = plan.sites.map(({ target }) => `${target.path}.bias`);
     expect([...adapter.replaced.keys()].sort()).toEqual([...biases, `${lost!.target.path}.weight`].sort());
     expect(adapter.replaced.get(`${lost!.target.path}.weight`)).toBe(lost!.target.parameters.weight);
+  });
+
+  it('goes on with the ranks that are left, gates at one and the scale as it was', async () => {
+    const { adapter, model } = await withGates((path) => (narrow(path) ? [0, 0, 0, 0] : [1, 0, -2, 1]));
+    const { targets, parameters } = model;
+    const bound = sora({ r: 4, alpha: 6, targetModules: ['up', 'down', 'mix', 'head'] }) as unknown as Bound;
+    const plan = bindMethod(bound, { targets, parameters });
+    const settled = await settlePlan(plan, baseLook({ plan, parameters, seed: 0, start: adapter }));
+    expect(settled.sites.map(({ c }) => c)).toEqual(
+      settled.sites.map(() => expect.objectContaining({ r: 3, alpha: 4.5 })),
+    );
+    expect(settled.sites.map(({ target }) => `${target.path}.weight`)).toEqual([...adapter.delta.params.keys()]);
+    const start = await resumeTensors(settled, adapter, { seed: 0, parameters });
+    for (const [name, tensor] of start.train) if (name.endsWith(':g')) expect(floats(tensor)).toEqual([1, 1, 1]);
+    const back = await toAdapter(settled, start, { parameters });
+    expect(back.digest).toBe(adapter.digest);
   });
 
   it('says so when nothing is left to write', async () => {

@@ -6,6 +6,8 @@ import { fixtureLaws } from './method-laws/fixture.js';
 import { formulaLaws } from './method-laws/formulas.js';
 import { gradientLaws } from './method-laws/gradients.js';
 import { mergeLaws } from './method-laws/merge.js';
+import { refusalLaws } from './method-laws/refusals.js';
+import { resumingLaws } from './method-laws/resuming.js';
 import { openScene, type Scene, type TestMethodOptions } from './method-laws/scene.js';
 import { trainingLaws } from './method-laws/training.js';
 import { referenceBackend } from './reference/backend.js';
@@ -28,7 +30,15 @@ export function methodLaws<Schema extends z.ZodType>(
     opened ??= openScene(method, options, backend);
     return opened;
   };
-  const own = { ...formulaLaws, ...gradientLaws, ...mergeLaws, ...fileLaws, ...trainingLaws };
+  const own = {
+    ...formulaLaws,
+    ...gradientLaws,
+    ...mergeLaws,
+    ...fileLaws,
+    ...trainingLaws,
+    ...resumingLaws,
+    ...refusalLaws,
+  };
   const all = options.fixture ? { ...own, ...fixtureLaws } : own;
   return Object.entries(all).map(([name, check]) => ({ name, check: async () => check(await scene()) }));
 }

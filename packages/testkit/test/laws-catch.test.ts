@@ -83,7 +83,9 @@ describe('the laws of a method catch', () => {
       const p = await method.fromDelta!(site);
       return { ...p, a: mapped(p.a!, (v) => v * 2) };
     };
-    expect(await brokenBy({ fromDelta })).toContain('saves and loads bit for bit, and trains on from there');
+    expect(await brokenBy({ fromDelta })).toContain(
+      'goes on from its file with the loss that the run ended with, or says what to do instead',
+    );
   });
 
   it('a derivative that is wrong', async () => {

@@ -63,6 +63,7 @@ export const sparseMezo = /* @__PURE__ */ defineMethod({
 
   toDelta: ({ p }) => ({ weight: denseTerm(tensorRef(p.d!)) }),
 
+  fromKinds: ['dense'],
   async fromDelta({ terms }) {
     const { tensors, meta } = terms.weight!;
     const delta = toF32(await tensors.delta!.read());

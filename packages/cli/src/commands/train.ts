@@ -1,8 +1,18 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Adapter, readAdapter, ScheduleConfig, stack, type TrainEvent, train, writeAdapter } from '@peftjs/core';
+import {
+  type Adapter,
+  PeftError,
+  readAdapter,
+  ScheduleConfig,
+  stack,
+  type TrainEvent,
+  train,
+  writeAdapter,
+} from '@peftjs/core';
 import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
+import { readAnyAdapter } from '../any-adapter.js';
 import { openBackend } from '../backend.js';
 import { type Context, defineCommand } from '../command.js';
 import { common, model } from '../common.js';
@@ -31,6 +41,8 @@ const options = z.object({
   }),
   method: z.string().meta({ flags: '--method <name>', description: 'the method, e.g. lora' }),
   set: pairs().meta({ flags: '--set <key=value...>', description: "keys of the method's own configuration" }),
+  wrap: z.string().optional().meta({ flags: '--wrap <name>', description: 'a way to train the method, e.g. ist' }),
+  wrapSet: pairs().meta({ flags: '--wrap-set <key=value...>', description: "keys of the wrapper's own configuration" }),
   targetModules: list()
     .optional()
     .meta({ flags: '--target-modules <names>', description: 'modules to adapt: a,b or all-linear' }),
@@ -56,6 +68,10 @@ const options = z.object({
     flags: '--on <path...>',
     description: 'frozen adapters that the new one is trained on top of, PATH or PATH:WEIGHT',
   }),
+  start: z
+    .string()
+    .optional()
+    .meta({ flags: '--start <path>', description: 'an adapter of this method to train on, instead of a fresh start' }),
   newHead: flag().meta({ flags: '--new-head', description: "a fresh classification head instead of the checkpoint's" }),
   checkpointEvery: integer(1)
     .optional()
@@ -119,7 +135,10 @@ export const trainCommand = defineCommand({
     const began = performance.now();
     const plugins = await loadPlugins(o.plugin);
     const targets = o.targetModules ? { targetModules: targetModules(o.targetModules) } : {};
-    const method = plugins.bind(o.method, { ...settings(o.set), ...targets });
+    const bound = plugins.bind(o.method, { ...settings(o.set), ...targets });
+    if (o.wrap === undefined && Object.keys(o.wrapSet).length > 0)
+      throw new PeftError('CONFIG_INVALID', '--wrap-set says how a wrapper works: name one with --wrap.');
+    const method = o.wrap === undefined ? bound : plugins.wrap(o.wrap, bound, settings(o.wrapSet));
     const columns = o.columns as Record<string, string>;
     const data = openRows(o.task, o.data, columns);
     const labels = await labelsInData(o.task, data);
@@ -130,7 +149,9 @@ export const trainCommand = defineCommand({
       seed: o.seed,
     });
     const { signal, output } = context;
-    const frozen = await readAdapters(o.on, { plugins, base: o.model, signal, warn: output.talk });
+    const reading = { plugins, base: o.model, signal, warn: output.talk };
+    const frozen = await readAdapters(o.on, reading);
+    const start = o.start === undefined ? undefined : await readAnyAdapter(o.start, reading);
     const base = frozen ? stack(plain, [frozen], { kinds: plugins.kinds }) : plain;
     const backend = await openBackend(o); // in this thread: between steps signals are heard, and nothing is held twice
     const checkpoints = join(o.output, 'checkpoints');
@@ -153,6 +174,7 @@ export const trainCommand = defineCommand({
         },
         signal: context.signal,
         ...(o.steps === undefined ? { epochs: o.epochs ?? DEFAULT_EPOCHS } : { steps: o.steps, epochs: o.epochs }),
+        ...(start && { start }),
         ...(o.evalData === undefined ? {} : { evalData: openRows(o.task, o.evalData, columns) }),
         ...(o.warmupRatio === undefined ? {} : { warmupRatio: o.warmupRatio }),
         ...(o.maxGradNorm === undefined ? {} : { maxGradNorm: o.maxGradNorm }),

@@ -5,7 +5,7 @@ import type { Result } from '../command.js';
 import { formatOf } from '../formats.js';
 import { labelsOf, openModel, taskOf } from '../tasks.js';
 import { UsageError } from '../usage.js';
-import type { Conversion } from './write.js';
+import type { Conversion } from './conversion.js';
 
 /** A plain ONNX model with inputs for adapters. */
 async function withSlots({ path, names, targetModules, base }: Conversion): Promise<{ graph: Graph } & Result> {

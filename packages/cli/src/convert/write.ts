@@ -9,30 +9,16 @@ import {
   writeGguf,
 } from '@peftjs/core';
 import { writeFileAtomic } from '@peftjs/core/files';
-import { type Fewer, pruningScores, weakest } from '@peftjs/dsee';
-import { prunedParameters } from '@peftjs/models';
-import { type AdapterInput, readAdapterAs } from '../any-adapter.js';
+import { pruningScores, weakest } from '@peftjs/dsee';
+import { prunedConfig, prunedParameters } from '@peftjs/models';
+import { readAdapterAs } from '../any-adapter.js';
 import { baseShape } from '../base-shape.js';
 import type { Result } from '../command.js';
 import { writeMerged } from '../merge-attach.js';
-import type { Plugins } from '../plugins.js';
 import { labelsOf, openModel, taskOf } from '../tasks.js';
 import { UsageError } from '../usage.js';
+import type { Conversion } from './conversion.js';
 import { toOnnx } from './onnx.js';
-
-/** A conversion with nothing left open. */
-export interface Conversion extends AdapterInput {
-  readonly plugins: Plugins;
-  readonly output: string;
-  /** The layout of PEFT's files, by `peft_type`. */
-  readonly layout: string | undefined;
-  readonly dtype: 'f32' | 'f16';
-  readonly names: keyof typeof slotNames;
-  readonly targetModules: readonly string[] | undefined;
-  /** What goes of every layer for --to pruned. */
-  readonly fewer: Fewer;
-  readonly signal: AbortSignal;
-}
 
 async function toPeft(conversion: Conversion): Promise<Result> {
   const adapter = await readAdapterAs(conversion);
@@ -93,14 +79,15 @@ async function toPruned(conversion: Conversion): Promise<Result> {
   const { adapter, model } = await merging(conversion);
   const removed = weakest(await pruningScores(adapter, model), fewer);
   const { targets } = model;
-  let left = 0;
+  let pruned = model.parameters;
   const change = (parameters: Parameters): Parameters => {
-    const pruned = prunedParameters({ targets, parameters }, removed);
-    left = numbersIn(pruned);
+    pruned = prunedParameters({ targets, parameters }, removed);
     return pruned;
   };
-  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change });
-  return { ...written, parameters: numbersIn(model.parameters), left, digest: adapter.digest };
+  const configure = (config: Readonly<Record<string, unknown>>) =>
+    prunedConfig(config, { targets, parameters: pruned });
+  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change, configure });
+  return { ...written, parameters: numbersIn(model.parameters), left: numbersIn(pruned), digest: adapter.digest };
 }
 
 /** What can be made, by the name of the format. */

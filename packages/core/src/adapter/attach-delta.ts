@@ -1,5 +1,5 @@
 import { requireAdditive } from '../delta/additive.js';
-import { applyDelta } from '../delta/apply.js';
+import { applyDelta, misfits } from '../delta/apply.js';
 import type { Adapter, Term } from '../delta/delta.js';
 import { sameExtents } from '../delta/kinds/common.js';
 import { builtinKinds, type Kinds, kindOf } from '../delta/registry.js';
@@ -128,15 +128,13 @@ function checkFit(
     else if (!sameExtents(own, ref.shape))
       problems.add(`it replaces "${path}" by [${ref.shape}], the model's is [${own}].`);
   }
-  for (const [path, terms] of adapter.delta.params) {
+  for (const path of adapter.delta.params.keys()) {
     const [module, leaf] = split(path);
     const target = model.sites.get(module)?.target;
     const own =
       shapeOf(path) ?? target?.parameters[leaf]?.shape ?? (target && leaf === 'bias' ? [target.out] : undefined);
     if (!own) problems.add(`it changes "${path}", which the model does not have.`);
-    else
-      for (const term of terms)
-        for (const problem of kindOf(term, kinds).problems(term, own)) problems.add(`"${path}": ${problem}.`);
+    else for (const problem of misfits(adapter.delta, path, own, kinds)) problems.add(`"${path}": ${problem}.`);
     if (weight === 'input' && !target && own)
       problems.add(`"${path}" is no target, so its weight cannot be set at run time.`);
   }

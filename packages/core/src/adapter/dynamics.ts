@@ -1,3 +1,4 @@
+import type { Adapter } from '../delta/delta.js';
 import type { ShapedValue } from '../graph/graph.js';
 import type { Ops } from '../graph/ops.js';
 import type { Random } from '../tensor/random.js';
@@ -25,6 +26,11 @@ export interface Phase {
   readonly name: string;
   /** Its part of the run's updates, in proportion to the other phases'. */
   readonly share: number;
+  /**
+   * The schedule of the phase before goes on, and with it the optimizer's moments. Default: both begin anew.
+   * `warmup`: the part of the phase's updates over which the rate rises from zero back to that schedule.
+   */
+  readonly continues?: { readonly warmup: number };
 }
 
 /** The end of a phase. */
@@ -39,6 +45,8 @@ export interface PhaseEnd<C> {
   readonly replaced: NamedTensors;
   /** What the last `next` kept; before that nothing. */
   readonly kept: NamedTensors;
+  /** The optimizer's state, by the names of its tensors: `${target.path}:${letter}:m`. */
+  readonly state: NamedTensors;
   readonly rng: Random;
   /** The configuration without patterns. */
   readonly c: C;
@@ -55,6 +63,8 @@ export interface PhaseStart {
   readonly replaced?: NamedTensors;
   /** Given to the next `next`, and saved in checkpoints. */
   readonly kept?: NamedTensors;
+  /** State of the optimizer that changes where a phase continues the one before. */
+  readonly state?: NamedTensors;
 }
 
 /** What a step has left behind. */
@@ -87,10 +97,11 @@ export interface StepEdit {
 /** What moves during a run, for methods that do more than one kind of update. All optional. */
 export interface Dynamics<C> {
   /**
-   * Parts of a run, each with its own schedule. With `next` each begins with new tensors and a new optimizer state;
-   * without it the tensors go on and only the schedule begins again.
+   * Parts of a run, each with its own schedule unless it continues. With `next` each begins with new tensors and a new
+   * optimizer state; without it the tensors go on and only the schedule begins again.
+   * @param start the adapter to train on, where the run goes on from one
    */
-  phases?(c: C): readonly Phase[];
+  phases?(c: C, start?: Adapter): readonly Phase[];
   next?(end: PhaseEnd<C>): Promise<PhaseStart>;
 
   /** Extra outputs at some steps; a second program computes them. */

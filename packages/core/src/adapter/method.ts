@@ -113,12 +113,16 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   ): Params<Term | readonly Term[]> | Promise<Params<Term | readonly Term[]>>;
   /** Parameters that are saved in full instead, by name within the module. */
   toReplaced?(site: SiteOf<Tensor, C>): Params<TensorRef>;
-  /** The tensors again from saved terms, for training on. */
+  /** The tensors again from saved terms, for training on; those that are not given are as in a fresh start. */
   fromDelta?(site: {
     readonly terms: Readonly<Record<string, Term>>;
     readonly target: Target;
     readonly c: C;
+    /** The tensors that a fresh start has here. */
+    readonly fresh: Params<Tensor>;
   }): Promise<Params<Tensor>>;
+  /** Kinds of updates of a weight that `fromDelta` takes. Default: it sees for itself. */
+  readonly fromKinds?: readonly string[];
   /** Number of trainables, in closed form. */
   size(target: Target, c: C): number;
   /** Number of shared trainables, in closed form. */

@@ -79,6 +79,29 @@ export async function startTensors(
 }
 
 /**
+ * What a method can go on from: an adapter of the kinds that it takes.
+ * @throws PeftError CONFIG_UNSUPPORTED when it cannot go on from any, or not from these
+ */
+export function requireResumable({ method, sites }: Plan, adapter: Adapter): void {
+  const instead = 'train a new one on top of it with stack(model, [adapter]), on the command line with --on';
+  if (!method.fromDelta)
+    throw new PeftError(
+      'CONFIG_UNSUPPORTED',
+      `${method.name} cannot be trained on from a saved adapter, which does not hold what its training needs: ${instead}.`,
+    );
+  const { fromKinds } = method;
+  if (!fromKinds) return;
+  const problems = new Problems();
+  for (const { target } of sites) {
+    const path = `${target.path}.weight`;
+    for (const { kind } of adapter.delta.params.get(path) ?? [])
+      if (!fromKinds.includes(kind))
+        problems.add(`"${path}" has an update of kind ${kind}, it trains on from ${fromKinds.join(' and ')}.`);
+  }
+  problems.throwIfAny('CONFIG_UNSUPPORTED', `${method.name} cannot be trained on from this adapter; ${instead}`);
+}
+
+/**
  * Where training goes on from an adapter: its terms as the method's tensors again. What the method does not take from
  * terms keeps its own start.
  * @throws PeftError ADAPTER_MISMATCH when the adapter and the plan do not cover the same targets or shapes,
@@ -90,15 +113,11 @@ export async function resumeTensors(
   options: { readonly seed: number | bigint; readonly parameters: ReadonlyMap<string, TensorRef> },
 ): Promise<Start> {
   const { method } = plan;
-  if (!method.fromDelta)
-    throw new PeftError(
-      'CONFIG_UNSUPPORTED',
-      `${method.name} cannot be trained on from a saved adapter: start it afresh.`,
-    );
   const adapter = underOwnPaths(
     given,
     plan.sites.map(({ target }) => target),
   );
+  requireResumable(plan, adapter);
   const fresh = await startTensors(plan, options);
   const train = new Map(fresh.train);
   const frozen = new Map(fresh.frozen);
@@ -111,7 +130,8 @@ export async function resumeTensors(
       problems.add(`it has nothing for "${target.path}".`);
       continue;
     }
-    const tensors = await method.fromDelta({ terms, target, c });
+    const own = lettersOf(target.path, [...fresh.frozen, ...fresh.held, ...fresh.train]);
+    const tensors = await method.fromDelta!({ terms, target, c, fresh: own });
     for (const [letter, tensor] of Object.entries(tensors)) {
       const own = tensorName(target.path, letter);
       const shared = tensorName(sharedPath, letter);

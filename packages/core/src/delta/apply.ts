@@ -37,13 +37,19 @@ export function applyDelta(parameters: Parameters, delta: Delta, options: ApplyO
     if (!base) problems.add(`the base has no parameter "${path}".`);
     else if (!floats.has(base.dtype)) problems.add(`"${path}" is stored as ${base.dtype}: only floats can be changed.`);
     else {
-      for (const term of terms)
-        for (const problem of kindOf(term, kinds).problems(term, base.shape)) problems.add(`"${path}": ${problem}.`);
+      for (const problem of misfits(delta, path, base.shape, kinds)) problems.add(`"${path}": ${problem}.`);
       merged.set(path, changed(base, terms, kinds));
     }
   }
   problems.throwIfAny('ADAPTER_MISMATCH', 'The update does not fit these parameters');
   return merged;
+}
+
+/** What is wrong with the terms of a parameter where it has this shape: single entries fit many, so its own is asked too. */
+export function misfits({ shape, params }: Delta, path: string, base: readonly number[], kinds: Kinds): string[] {
+  const own = shape.get(path);
+  if (own && !sameExtents(own, base)) return [`its update is one of [${own}], the base has [${base}]`];
+  return params.get(path)!.flatMap((term) => kindOf(term, kinds).problems(term, base));
 }
 
 /** The same for an adapter: replaced parameters first, its delta on top of them. */

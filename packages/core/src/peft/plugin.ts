@@ -1,3 +1,4 @@
+import type * as z from 'zod';
 import type { Bound } from '../adapter/define-method.js';
 import type { Method } from '../adapter/method.js';
 import type { AnyCodec } from '../delta/codec.js';
@@ -11,11 +12,22 @@ export interface AnyMethod {
   readonly method: Method;
 }
 
+/** A way to train any method: `wrap(lora({ r: 8 }), { trained: 0.25 })` is a method again, saved as the wrapped one. */
+export interface Wrapper {
+  readonly name: string;
+  readonly paper: string;
+  /** Its own options. */
+  readonly config: z.ZodType;
+  /** @throws PeftError CONFIG_INVALID for wrong options, CONFIG_UNSUPPORTED for a method that it cannot wrap */
+  wrap(bound: Bound, options?: Readonly<Record<string, unknown>>): Bound;
+}
+
 /** What a package brings: its default export. Lists that core does not read itself belong to other packages. */
 export interface Plugin {
   readonly spec: 'v1';
   readonly name: string;
   readonly methods?: readonly AnyMethod[];
+  readonly wrappers?: readonly Wrapper[];
   readonly kinds?: readonly Kind[];
   readonly layouts?: readonly Layout[];
   readonly merges?: readonly object[];

@@ -17,19 +17,47 @@ export function transpose({ rows, columns, data }: Matrix): Matrix {
   return { rows: columns, columns: rows, data: turned };
 }
 
-/** A B. */
+/** A B. Products are added in the order of k, whatever the blocks below. */
 export function matmul(a: Matrix, b: Matrix): Matrix {
   const { rows, columns: inner } = a;
   const { columns } = b;
   const data = new Float64Array(rows * columns);
-  for (let i = 0; i < rows; i++)
-    for (let k = 0; k < inner; k++) {
-      const x = a.data[i * inner + k]!;
-      if (x !== 0)
-        for (let j = 0, at = i * columns, from = k * columns; j < columns; j++, at++)
-          data[at] = data[at]! + x * b.data[from + j]!;
+  // Two rows by four k at a time: what is read is used where it stands.
+  let i = 0;
+  for (; i + 1 < rows; i += 2) {
+    let k = 0;
+    for (; k + 3 < inner; k += 4) addTwoByFour(data, a, b, i, k);
+    for (; k < inner; k++) {
+      addRow(data, a, b, i, k);
+      addRow(data, a, b, i + 1, k);
     }
+  }
+  if (i < rows) for (let k = 0; k < inner; k++) addRow(data, a, b, i, k);
   return { rows, columns, data };
+}
+
+/** Row i of the product takes in what a_ik makes of row k of b. */
+function addRow(out: Float64Array, a: Matrix, b: Matrix, i: number, k: number): void {
+  const n = b.columns;
+  const x = a.data[i * a.columns + k]!;
+  for (let j = 0, at = i * n, from = k * n; j < n; j++, at++) out[at] = out[at]! + x * b.data[from + j]!;
+}
+
+/** The same for rows i, i + 1 and k to k + 3. */
+function addTwoByFour(out: Float64Array, { data: a, columns: inner }: Matrix, b: Matrix, i: number, k: number): void {
+  const { data, columns: n } = b;
+  const p = i * inner + k;
+  const q = p + inner;
+  const [x0, x1, x2, x3] = [a[p]!, a[p + 1]!, a[p + 2]!, a[p + 3]!];
+  const [y0, y1, y2, y3] = [a[q]!, a[q + 1]!, a[q + 2]!, a[q + 3]!];
+  for (let j = 0, from = k * n, at = i * n; j < n; j++, from++, at++) {
+    const b0 = data[from]!;
+    const b1 = data[from + n]!;
+    const b2 = data[from + 2 * n]!;
+    const b3 = data[from + 3 * n]!;
+    out[at] = out[at]! + x0 * b0 + x1 * b1 + x2 * b2 + x3 * b3;
+    out[at + n] = out[at + n]! + y0 * b0 + y1 * b1 + y2 * b2 + y3 * b3;
+  }
 }
 
 export interface Qr {

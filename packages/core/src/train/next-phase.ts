@@ -17,6 +17,7 @@ export interface PhaseSoFar {
   readonly train: NamedTensors;
   readonly held: NamedTensors;
   readonly kept: NamedTensors;
+  readonly state: NamedTensors;
   readonly seed: number;
 }
 
@@ -24,8 +25,8 @@ export interface PhaseSoFar {
 export async function nextStart<E extends Example>(
   { plan }: Prepared<E>,
   { parameters }: TaskModel<E>,
-  { phase, start, train, held, kept, seed }: PhaseSoFar,
-): Promise<Start & { readonly kept: NamedTensors }> {
+  { phase, start, train, held, kept, state, seed }: PhaseSoFar,
+): Promise<Start & { readonly kept: NamedTensors; readonly state: NamedTensors }> {
   const all = [...start.frozen, ...held, ...train];
   const sites = plan.sites.map(({ target, c }) => ({ target, c, p: lettersOf(target.path, all) }));
   const replaced = new Map([...train].filter(([name]) => !name.includes(':')));
@@ -36,6 +37,7 @@ export async function nextStart<E extends Example>(
     targets: plan.sites,
     replaced,
     kept,
+    state,
     rng: createRandom(seed).fork('phase', phase),
     c: ownConfig(plan.config),
     async weight(path) {
@@ -50,5 +52,6 @@ export async function nextStart<E extends Example>(
     held: made.held,
     train: new Map([...made.train, ...rows, ...replaced, ...(next.replaced ?? [])]),
     kept: next.kept ?? new Map(),
+    state: next.state ?? new Map(),
   };
 }

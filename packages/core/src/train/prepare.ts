@@ -1,6 +1,7 @@
+import { underOwnPaths } from '../adapter/aliases.js';
 import { bindMethod, type Plan, settlePlan } from '../adapter/bind.js';
 import { ownConfig } from '../adapter/config.js';
-import { resumeTensors, type Start, startTensors } from '../adapter/start.js';
+import { requireResumable, resumeTensors, type Start, startTensors } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
 import { elementCount } from '../tensor/dtype.js';
 import type { RunIdentity } from './checkpoint.js';
@@ -10,7 +11,7 @@ import { createLook } from './look.js';
 import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import { createOrder, type Order } from './order.js';
-import { type Span, spansOf } from './phases.js';
+import { type Span, schedulesOf, spansOf } from './phases.js';
 import { createSchedule, type Schedule, warmupSteps } from './schedules.js';
 
 /** Everything about a run that is settled before anything is compiled. */
@@ -62,6 +63,8 @@ const numericOptions = (o: ResolvedTrainOptions): Record<string, unknown> => ({
 export async function prepare<E extends Example>(model: TaskModel<E>, o: ResolvedTrainOptions): Promise<Prepared<E>> {
   const { task, parameters } = model;
   const bound = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
+  const before = o.start && underOwnPaths(o.start, model.targets);
+  if (before) requireResumable(bound, before);
   const data = await loadData(o.data, task, 'training data');
   const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data')).examples;
   const { seed, batchSize, gradAccumulation, dropLast } = o;
@@ -81,20 +84,19 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
       order,
       backend: o.backend,
       seed,
-      ...(o.start && { start: o.start }),
+      ...(before && { start: before }),
     }),
   );
-  const start = o.start
-    ? await resumeTensors(plan, o.start, { seed, parameters })
+  const start = before
+    ? await resumeTensors(plan, before, { seed, parameters })
     : await startTensors(plan, { seed, parameters });
-  const phases = plan.method.phases?.(ownConfig(plan.config)) ?? [{ name: 'train', share: 1 }];
+  const phases = plan.method.phases?.(ownConfig(plan.config), before) ?? [{ name: 'train', share: 1 }];
   const spans = spansOf(phases, total);
-  const warmups = spans.map(({ from, to }) =>
-    warmupSteps(to - from, {
+  const warmupOf = (updates: number) =>
+    warmupSteps(updates, {
       ...(o.warmupSteps !== undefined && { warmupSteps: o.warmupSteps }),
       ...(o.warmupRatio !== undefined && { warmupRatio: o.warmupRatio }),
-    }),
-  );
+    });
 
   return {
     plan,
@@ -103,10 +105,10 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
     examples: data.examples,
     evalExamples,
     order,
-    schedules: spans.map(({ from, to }, i) =>
-      createSchedule(o.schedule, to - from, { steps: warmups[i]!, fromZero: o.warmupFromZero }),
+    schedules: schedulesOf(spans, (updates) =>
+      createSchedule(o.schedule, updates, { steps: warmupOf(updates), fromZero: o.warmupFromZero }),
     ),
-    warmup: warmups[0]!,
+    warmup: warmupOf(spans[0]!.to),
     total,
     identity: {
       // Through JSON, so that it equals what a checkpoint gives back.

@@ -70,7 +70,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     );
     const factor = schedules[progress.phase]!(at.phaseStep - 1);
     const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
-    // An optimizer whose state goes on counts on.
+    // Tensors that begin anew are counted anew: their moments are corrected as those of a start.
     const rate = { step: method.next ? at.phaseStep : at.step, factor };
     const { loss, gradNorm, penalty, observed } = await now.update(feeds, at, rate);
     requireFinite(t + 1, loss, gradNorm);
@@ -136,13 +136,15 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     progress = { ...progress, phase, stopped: false, stale: 0, step: spans[phase]!.from };
     if (method.next) {
       const train = new Map([...(await now.train()), ...(o.keepBest ? best : [])]);
-      const end = { phase, start: laid.start, train, held: now.held(), kept, seed: o.seed };
+      const state = await now.state();
+      const end = { phase, start: laid.start, train, held: now.held(), kept, state, seed: o.seed };
       const next = await nextStart(prepared, model, end);
       running = undefined;
       await now.dispose();
       ({ kept } = next);
       laid = layPhase(model, plan, next, o, prepared.start.train);
-      running = await openPhase({ model, prepared, options: o, laid }, { train: new Map(), state: new Map() }, signal);
+      const goesOn = new Map(spans[phase]!.continues ? [...state, ...next.state] : []);
+      running = await openPhase({ model, prepared, options: o, laid }, { train: new Map(), state: goesOn }, signal);
     }
     best = new Map();
     const { best: _, ...rest } = progress;

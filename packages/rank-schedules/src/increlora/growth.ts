@@ -76,11 +76,11 @@ export async function grow({
   });
   const set = new Map<string, Tensor>();
   const t = clock.step - 1;
+  const budget = Math.round(c.targetRank * sites.length) - total(modules.map(({ rank }) => rank));
+  if (budget < limits.added && !(c.variant === 'code' && budget > 0)) return undefined;
   // The first reserves come after the first update.
   if (t === 0)
     for (const { path, slots, rank } of modules) set.set(`${path}:present`, firstSlots(slots, rank + limits.added));
-  const budget = Math.round(c.targetRank * sites.length) - total(modules.map(({ rank }) => rank));
-  if (budget < limits.added && !(c.variant === 'code' && budget > 0)) return edit(set);
 
   for (const { path, I, U } of modules) {
     set.set(`${path}:importance`, f32([], [I]));

@@ -1,8 +1,18 @@
-import { defineMethod, f32, loraFileNames, lowRankTerm, type Params, type Tensor, tensorRef } from '@peftjs/core';
+import {
+  defineMethod,
+  f32,
+  loraFileNames,
+  lowRank,
+  lowRankTerm,
+  type Params,
+  type Tensor,
+  tensorRef,
+} from '@peftjs/core';
 import { adamwBySlot } from './adamw-by-slot.js';
 import { IncreloraConfig, largestRank, slotsOf } from './config.js';
 import { firstSlots, grow } from './growth.js';
 import * as math from './math.js';
+import { savedPieces } from './saved.js';
 
 const whole = adamwBySlot({ live: 'present' });
 const onlyGrown = adamwBySlot({ live: 'grown' });
@@ -63,6 +73,9 @@ export const increlora = /* @__PURE__ */ defineMethod({
     const tensors = factors(p, target);
     return { weight: lowRankTerm(tensors, { scale: math.scale(c.alpha, rank), transposed: target.kind === 'conv1d' }) };
   },
+
+  fromKinds: [lowRank.kind],
+  fromDelta: ({ terms, target, c, fresh }) => savedPieces(terms.weight!, { path: target.path, c, fresh }),
 
   size: (target, c) => slotsOf(c) * (target.in + target.out + 1),
 

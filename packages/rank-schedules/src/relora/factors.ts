@@ -1,4 +1,4 @@
-import { f32, type Params, type Tensor } from '@peftjs/core';
+import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
 
@@ -25,4 +25,23 @@ export function besideEachOther(parts: readonly { readonly a: Tensor; readonly b
 /** What earlier rounds have left, and what this one trains. */
 export function partsOf({ a0, b0, a, b }: Params<Tensor>) {
   return [...(a0 && b0 ? [{ a: a0, b: b0 }] : []), ...(a && b ? [{ a, b }] : [])];
+}
+
+/** The factors of a saved update. B takes what `s` is off the saved scale. */
+export async function putAside(
+  { tensors, meta }: Term,
+  s: number,
+): Promise<{ readonly a0: Tensor; readonly b0: Tensor }> {
+  const [a0, b] = [toF32(await tensors.a!.read()), toF32(await tensors.b!.read())];
+  const ratio = Number(meta.scale) / s;
+  return {
+    a0,
+    b0:
+      ratio === 1
+        ? b
+        : f32(
+            b.shape,
+            floats(b).map((x) => x * ratio),
+          ),
+  };
 }

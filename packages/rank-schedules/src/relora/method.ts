@@ -3,6 +3,7 @@ import {
   f32,
   type Initial,
   loraFileNames,
+  lowRank,
   lowRankTerm,
   type Ops,
   type Params,
@@ -11,8 +12,9 @@ import {
   type Target,
   tensorRef,
 } from '@peftjs/core';
+import { clearedState } from './cleared.js';
 import { ReloraConfig, type ReloraSettings } from './config.js';
-import { besideEachOther, partsOf } from './factors.js';
+import { besideEachOther, partsOf, putAside } from './factors.js';
 
 const scaleOf = ({ alpha, r }: ReloraSettings): number => alpha / r;
 
@@ -54,16 +56,30 @@ export const relora = /* @__PURE__ */ defineMethod({
     return r > largest ? [`its matrix has rank ${largest} at most, r is ${r}`] : [];
   },
 
-  phases: ({ restarts }) => Array.from({ length: restarts + 1 }, (_, i) => ({ name: `round ${i + 1}`, share: 1 })),
+  phases: ({ restarts, schedule, warmup }) =>
+    Array.from({ length: restarts + 1 }, (_, i) => ({
+      name: `round ${i + 1}`,
+      share: 1,
+      ...(schedule === 'jagged' && { continues: { warmup } }),
+    })),
 
-  init: (target, c, rng) => ({ train: fresh(target, c, rng) }),
+  /** An adapter to train on is what earlier rounds have put aside. */
+  async plan({ sites, start }) {
+    const planned = sites.map(async ({ target: { path }, c }) => {
+      const term = start?.delta.params.get(`${path}.weight`)?.[0];
+      return [path, term ? { tensors: await putAside(term, scaleOf(c)) } : {}] as const;
+    });
+    return new Map(await Promise.all(planned));
+  },
 
-  async next({ sites, rng }) {
+  init: (target, c, rng, given) => ({ train: fresh(target, c, rng), frozen: given }),
+
+  async next({ sites, rng, state, c }) {
     const started = sites.map(({ target, c, p }) => {
       const { a: a0, b: b0 } = besideEachOther(partsOf(p));
       return [target.path, { train: fresh(target, c, rng.fork(target.path)), frozen: { a0, b0 } }] as const;
     });
-    return { sites: new Map(started) };
+    return { sites: new Map(started), state: clearedState(sites, state, c.cleared) };
   },
 
   delta: ({ p, c }, ops) => sum(p, (a, b) => product(a, b, scaleOf(c), ops), ops),
@@ -74,6 +90,9 @@ export const relora = /* @__PURE__ */ defineMethod({
     const options = { scale: scaleOf(c), transposed: target.kind === 'conv1d' };
     return { weight: lowRankTerm({ a: tensorRef(a), b: tensorRef(b) }, options) };
   },
+
+  fromKinds: [lowRank.kind],
+  fromDelta: ({ terms, c }) => putAside(terms.weight!, scaleOf(c)),
 
   size: (target, { r }) => r * (target.in + target.out),
 });

@@ -4,6 +4,7 @@ import { indicesOf, patched, savedTerm } from '../coordinates.js';
 import { SftConfig } from './config.js';
 import { nextPhase, phasesOf } from './phases.js';
 import { l1 } from './regularization.js';
+import { goesOn, savedChanges, savedTargets, sparseStart } from './resume.js';
 import { changeable, sizeOf, takesPart } from './scope.js';
 
 /**
@@ -20,22 +21,23 @@ export const sft = /* @__PURE__ */ defineMethod({
   config: SftConfig,
   defaults: { targetModules: 'all' },
 
-  async plan({ sites }) {
+  /** An adapter to train on is the selection: its numbers go on, and no others. */
+  async plan({ sites, start }) {
     const taken = sites.filter(({ target, c }) => takesPart(target, c));
+    if (start) return savedTargets(taken, start);
     const all = taken.reduce((sum, { target, c }) => sum + sizeOf(target, c), 0);
     const [first] = taken;
     if (first) budgetOf('sft', first.c, all, first.c.iterations);
     return new Map(taken.map(({ target }) => [target.path, {}]));
   },
 
-  init: (target, c) => ({
-    train: Object.fromEntries(
-      Object.entries(changeable(target, c)).map(([name, shape]) => [
-        name,
-        f32(shape, new Float32Array(elementCount(shape))),
-      ]),
-    ),
-  }),
+  init(target, c, _rng, given) {
+    if (Object.keys(given).length > 0) return sparseStart(given);
+    const changes = Object.entries(changeable(target, c)).map(
+      ([name, shape]) => [name, f32(shape, new Float32Array(elementCount(shape)))] as const,
+    );
+    return { train: Object.fromEntries(changes) };
+  },
 
   weight({ W, name, p }, ops) {
     const change = p[name];
@@ -54,7 +56,9 @@ export const sft = /* @__PURE__ */ defineMethod({
     );
   },
 
-  size: sizeOf,
+  fromDelta: ({ terms, target }) => savedChanges(terms, target),
+
+  size: (target, c) => (goesOn(c) ? c.count! : sizeOf(target, c)),
   penalty: l1,
   phases: phasesOf,
   next: nextPhase,

@@ -1,4 +1,5 @@
 import {
+  type Adapter,
   elementCount,
   f32,
   type Initial,
@@ -16,12 +17,14 @@ import { largest, type Scores } from '../select.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
-/** Each iteration trains everything, then what that has selected. */
-export const phasesOf = ({ iterations, fullShare }: SftSettings): readonly Phase[] =>
-  Array.from({ length: iterations }, () => [
-    { name: 'full', share: fullShare },
-    { name: 'sparse', share: 1 - fullShare },
-  ]).flat();
+/** Each iteration trains everything, then what that has selected; of a saved adapter all is selected. */
+export const phasesOf = ({ iterations, fullShare }: SftSettings, start?: Adapter): readonly Phase[] =>
+  start
+    ? [{ name: 'sparse', share: 1 }]
+    : Array.from({ length: iterations }, () => [
+        { name: 'full', share: fullShare },
+        { name: 'sparse', share: 1 - fullShare },
+      ]).flat();
 
 export const nextPhase = (end: PhaseEnd<SftSettings>): Promise<PhaseStart> =>
   end.phase % 2 === 1 ? sparsePhase(end) : fullPhase(end);

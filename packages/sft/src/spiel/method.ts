@@ -63,6 +63,7 @@ export const spiel = /* @__PURE__ */ defineMethod({
 
   toDelta: ({ p, target }) => ({ weight: savedTerm(p, 'weight', shapeOf(target)) }),
 
+  fromKinds: ['sparse'],
   fromDelta: ({ terms, target, c }) => filled(terms.weight!, countOf(target, c)),
 
   size: countOf,

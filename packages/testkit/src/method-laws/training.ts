@@ -7,7 +7,8 @@ import type { Scene } from './scene.js';
 
 const steps = 4;
 
-const trainOptions = async (
+/** Options of a short run of the scene. */
+export const trainOptions = async (
   { bound, backend, options }: Scene,
   more: Partial<TrainOptions> = {},
 ): Promise<TrainOptions> =>
@@ -23,7 +24,7 @@ const trainOptions = async (
     ...more,
   }) as TrainOptions;
 
-async function losses(run: AsyncIterable<TrainEvent>): Promise<number[]> {
+export async function losses(run: AsyncIterable<TrainEvent>): Promise<number[]> {
   const all: number[] = [];
   for await (const event of run) if (event.type === 'step') all.push(event.loss);
   return all;
