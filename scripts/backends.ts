@@ -1,106 +1,26 @@
 /**
- * Measures every backend that can run here against float64, operation by operation, and writes the table of
- * docs/backends.md: node scripts/run.mjs scripts/backends.ts
+ * Measures every backend that can run here and writes the tables of docs/backends.md: operations against float64, all
+ * methods against the first backend, training against the reference cases, and the newest `peft bench backends`:
+ * node scripts/run.mjs scripts/backends.ts [--backend NAME ...] [TABLE ...]
  */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { type Backend, isPeftError, type Tensor } from '@peftjs/core';
-import { onnxruntime } from '@peftjs/onnxruntime';
-import { bindings, buildCase, type Case, cases, compare, referenceBackend, withGradients } from '@peftjs/testkit';
-import { type Device, tfjs } from '@peftjs/tfjs';
+import { parseArgs } from 'node:util';
+import { methodTable } from './backends/methods.js';
+import { operationTable } from './backends/operations.js';
+import { backendsHere, disposeAll } from './backends/present.js';
+import { referenceTable } from './backends/references.js';
+import { putTable } from './backends/table.js';
+import { timeTable } from './backends/times.js';
 
-/** The largest errors of a backend, as parts of the largest number of the tensor. */
-interface Errors {
-  readonly forward: number;
-  /** Undefined where nothing is differentiated. */
-  readonly gradient: number | undefined;
+const tables = { operation: operationTable, method: methodTable, reference: referenceTable, backend: timeTable };
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { backend: { type: 'string', multiple: true } },
+});
+const backends = await backendsHere(values.backend);
+for (const [name, make] of Object.entries(tables)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue;
+  const table = await make(backends);
+  if (table) putTable(table);
+  else console.error(`What the table "${name}" is made from is missing here: it stays as it was.`);
 }
-
-type Results = readonly Record<string, Tensor>[];
-
-const page = new URL('../docs/backends.md', import.meta.url);
-const devices: readonly Device[] = ['cpu', 'wasm', 'webgpu', 'tfjs-node'];
-
-/** For each operation the cases in float32 that have the fewest other operations beside it. */
-function simplest(): Map<string, Case[]> {
-  const found = new Map<string, { size: number; cases: Case[] }>();
-  for (const test of cases) {
-    const { graph } = buildCase({ ...test, forwardOnly: true });
-    if ([...graph.values.values()].some(({ dtype }) => dtype === 'f64')) continue;
-    for (const op of new Set(graph.nodes.map(({ op }) => op))) {
-      const known = found.get(op);
-      if (!known || graph.nodes.length < known.size) found.set(op, { size: graph.nodes.length, cases: [test] });
-      else if (graph.nodes.length === known.size) known.cases.push(test);
-    }
-  }
-  return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([op, { cases }]) => [op, cases]));
-}
-
-async function results(backend: Backend, test: Case): Promise<Results> {
-  const built = withGradients(buildCase(test));
-  const outputs = [...built.outputs.map(({ name }) => name), ...built.wrt.map(({ name }) => `d ${name}`)];
-  const program = await backend.compile(built.graph, { outputs });
-  const runs: Record<string, Tensor>[] = [];
-  for (const binding of bindings) runs.push(await program.run(built.feeds(binding)));
-  await program.dispose();
-  return runs;
-}
-
-function errorsOf(got: Results, expected: Results): Errors {
-  const all = { forward: [] as number[], gradient: [] as number[] };
-  got.forEach((outputs, run) => {
-    for (const [name, tensor] of Object.entries(outputs)) {
-      const { maxRel } = compare(tensor, expected[run]![name]!, { absolute: 0 });
-      all[name.startsWith('d ') ? 'gradient' : 'forward'].push(maxRel);
-    }
-  });
-  return {
-    forward: Math.max(...all.forward),
-    gradient: all.gradient.length > 0 ? Math.max(...all.gradient) : undefined,
-  };
-}
-
-/** The worst of some cases, as text: forward / gradient; a dash where the backend has not all that they need. */
-async function measure(backend: Backend, tests: readonly Case[]): Promise<string> {
-  const all: Errors[] = [];
-  try {
-    for (const test of tests)
-      all.push(errorsOf(await results(backend, test), await results(referenceBackend({ wide: true }), test)));
-  } catch (error) {
-    if (!isPeftError(error) || error.code !== 'BACKEND_UNSUPPORTED') throw error;
-    return '–';
-  }
-  const gradients = all.flatMap(({ gradient }) => gradient ?? []);
-  const worst = [all.map(({ forward }) => forward), gradients].filter((errors) => errors.length > 0);
-  return worst.map((errors) => print(Math.max(...errors))).join(' / ');
-}
-
-const print = (error: number) => (error === 0 ? '0' : error.toExponential(0));
-
-async function present(): Promise<Map<string, Backend>> {
-  const backends = new Map<string, Backend>([['onnxruntime cpu', onnxruntime({ threads: 1 })]]);
-  for (const device of devices) {
-    const backend = tfjs({ device });
-    const there = await backend.capabilities().catch((error: unknown) => {
-      if (!isPeftError(error) || error.code !== 'BACKEND_UNAVAILABLE') throw error;
-      console.error(error.message);
-    });
-    if (there) backends.set(`tfjs ${device}`, backend);
-  }
-  return backends;
-}
-
-const backends = await present();
-const rows = [
-  ['operation', ...backends.keys()],
-  ['---', ...[...backends].map(() => '---')],
-];
-for (const [op, tests] of simplest()) {
-  const cells: string[] = [];
-  for (const backend of backends.values()) cells.push(await measure(backend, tests));
-  rows.push([`\`${op}\``, ...cells]);
-}
-for (const backend of backends.values()) await backend.dispose();
-const table = rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
-const text = readFileSync(page, 'utf8');
-writeFileSync(page, text.replace(/^\| operation [^\n]*(\n\|[^\n]*)*/m, table));
-console.log(table);
+await disposeAll(backends);

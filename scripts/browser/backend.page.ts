@@ -1,4 +1,4 @@
-import { train } from '@peftjs/core';
+import { createGraph, createOps, f32, isPeftError, train } from '@peftjs/core';
 import { blobSource, type FileSet } from '@peftjs/core/files';
 import { lora } from '@peftjs/lora';
 import { loadModel, sequenceClassification } from '@peftjs/models';
@@ -49,8 +49,27 @@ async function losses(device: Device, steps: number): Promise<number[]> {
   return found;
 }
 
+/** What a program says when its graphics card goes away between two runs. */
+async function lost(): Promise<{ readonly code: string | undefined; readonly message: string }> {
+  const graph = createGraph('doubled');
+  const ops = createOps(graph);
+  ops.output(ops.mul(ops.input('x', 'f32', ['n']), 2), 'y');
+  const program = await onnxruntime({ device: 'webgpu', threads: 1 }).compile(graph);
+  const x = f32([2], [1, 2]);
+  await program.run({ x });
+  const { env } = await import('onnxruntime-web/webgpu');
+  ((await env.webgpu.device) as unknown as { destroy(): void }).destroy();
+  try {
+    await program.run({ x });
+    return { code: undefined, message: 'it went on' };
+  } catch (error) {
+    return { code: isPeftError(error) ? error.code : undefined, message: String(error) };
+  }
+}
+
 export interface BackendPage {
   laws: typeof laws;
   losses: typeof losses;
+  lost: typeof lost;
 }
-Object.assign(globalThis, { laws, losses } satisfies BackendPage);
+Object.assign(globalThis, { laws, losses, lost } satisfies BackendPage);

@@ -55,6 +55,17 @@ describe.skipIf(!chromiumPath)(
         expect(found.filter(([, problem]) => problem !== null)).toEqual([]);
       });
 
+    it('says that the graphics card is lost', { timeout }, async ({ skip }) => {
+      skip(await missing('webgpu'), 'the browser has no WebGPU here');
+      const other = await chromium.context.newPage();
+      await other.goto(server.url);
+      await other.waitForFunction('globalThis.lost');
+      const { code, message } = await other.evaluate<Awaited<ReturnType<BackendPage['lost']>>>('lost()');
+      expect(message).toContain('the device was lost');
+      expect(code).toBe('BACKEND_UNAVAILABLE');
+      await other.close();
+    });
+
     it('trains on WebGPU as on WebAssembly', { timeout }, async ({ skip }) => {
       skip(await missing('webgpu'), 'the browser has no WebGPU here');
       const [expected, found] = [await losses('wasm'), await losses('webgpu')];

@@ -4,8 +4,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Plugin } from '@peftjs/core';
-import { packages } from '../packages.mjs';
+import { allPlugins } from '../methods.js';
 import { deltasPage } from './deltas-page.js';
 import { reached, stepsSeen } from './figures.js';
 import { methodPage } from './method-page.js';
@@ -17,12 +16,9 @@ const check = process.argv.includes('--check');
 mkdirSync(join(folder, 'methods'), { recursive: true });
 const [scores, steps] = [reached(), stepsSeen()];
 const methods = new Map<string, string>();
-for (const { path, manifest } of packages) {
-  const entry = join(path, 'src', 'index.ts');
-  if (!existsSync(entry) || !readFileSync(entry, 'utf8').includes('definePlugin')) continue;
-  const { default: plugin } = (await import(entry)) as { default?: Plugin };
-  for (const { method } of plugin?.methods ?? []) methods.set(method.name, methodPage(method, manifest, scores, steps));
-  for (const wrapper of plugin?.wrappers ?? []) methods.set(wrapper.name, wrapperPage(wrapper, manifest));
+for (const { plugin, manifest } of await allPlugins()) {
+  for (const { method } of plugin.methods ?? []) methods.set(method.name, methodPage(method, manifest, scores, steps));
+  for (const wrapper of plugin.wrappers ?? []) methods.set(wrapper.name, wrapperPage(wrapper, manifest));
 }
 const pages = [
   ...[...methods].map(([name, text]) => ({ file: `methods/${name}.md`, text })),

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backend, Tensor } from '@peftjs/core';
 import { openSafetensors } from '@peftjs/core/files';
+import type { Comparison } from '@peftjs/testkit';
 
 /** One case as an index lists it. `run` is missing where nothing in this project knows its kind. */
 export interface Listed {
@@ -13,7 +14,11 @@ export interface Listed {
 /** What a case runs with. */
 export interface RunContext {
   readonly backend: Backend;
+  /** Told of every expected tensor that was compared. */
+  readonly compared?: Compared;
 }
+
+export type Compared = (name: string, difference: Comparison) => void;
 
 /** A part of the goldens folder (`methods`, `merge`, `formats`): lists its cases from its indexes. */
 export interface Part {
@@ -43,6 +48,7 @@ export interface CaseFolder<Record extends CaseRecord = CaseRecord> {
   readonly record: Record;
   readonly inputs: Tensors;
   readonly expected: Tensors;
+  readonly compared?: Compared;
 }
 
 export const readJson = async (...path: string[]): Promise<unknown> =>
@@ -61,8 +67,13 @@ const readIfThere = (path: string, name: string, record: object): Promise<Map<st
   'files' in record && name in (record.files as object) ? readTensors(path, name) : Promise.resolve(new Map());
 
 /** Opens the folder of a case that has a case.json. */
-export async function openCase(root: string, path: string): Promise<CaseFolder> {
+export async function openCase(
+  root: string,
+  path: string,
+  { compared }: Pick<RunContext, 'compared'> = {},
+): Promise<CaseFolder> {
   const record = (await readJson(path, 'case.json')) as CaseRecord;
   const inputs = await readIfThere(path, 'inputs.safetensors', record);
-  return { root, path, record, inputs, expected: await readIfThere(path, 'expected.safetensors', record) };
+  const expected = await readIfThere(path, 'expected.safetensors', record);
+  return { root, path, record, inputs, expected, ...(compared && { compared }) };
 }

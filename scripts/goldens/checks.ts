@@ -37,8 +37,9 @@ export function createChecks(folder: CaseFolder, fixed?: Tolerance): Checks {
       const tolerance = fixed ?? toleranceOf(like, folder);
       if (!tolerance) return problems.push(`the case gives no tolerance for "${name}"`);
       if (!got) return problems.push(`"${name}" was not computed`);
-      const { close, message } = compare(got, expected, tolerance);
-      if (!close) problems.push(`${name}: ${message}`);
+      const found = compare(got, expected, tolerance);
+      folder.compared?.(name, found);
+      if (!found.close) problems.push(`${name}: ${found.message}`);
     },
     leave(test) {
       for (const name of open) if (test(name)) open.delete(name);

@@ -25,5 +25,5 @@ export async function listed(root: string, path: string, kind: string, name: str
   const known = await kinds();
   const module = known.get(kind) ?? known.get(kind.split('/')[0]!);
   if (!module) return { kind, name };
-  return { kind, name, run: async (context) => module.run(await openCase(root, path), context) };
+  return { kind, name, run: async (context) => module.run(await openCase(root, path, context), context) };
 }

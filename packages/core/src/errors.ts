@@ -6,7 +6,7 @@ export type ErrorCode =
   | 'ADAPTER_INVALID' // an adapter's files contradict themselves or each other
   | 'ADAPTER_MISMATCH' // an adapter made for another base
   | 'ADAPTER_UNKNOWN' // a name under which no adapter is registered
-  | 'BACKEND_UNAVAILABLE' // a runtime or a device is missing; the message has the install line
+  | 'BACKEND_UNAVAILABLE' // a runtime or a device is missing or lost, or memory ran out; the message has the remedy
   | 'BACKEND_UNSUPPORTED' // this backend cannot run an operation or a dtype
   | 'CHECKPOINT_MISMATCH' // a checkpoint of another run: other options, data or base
   | 'CONFIG_INVALID' // a value or key given by a person is wrong

@@ -1,10 +1,12 @@
-import { type Backend, checkedProgram, encodeModel, PeftError, select } from '@peftjs/core';
+import { type Backend, checkedProgram, encodeModel, PeftError, requireMemory, select } from '@peftjs/core';
 import { platform } from '#platform';
 import { copyWeights } from './copy-weights.js';
 import { type Choice, choose } from './device.js';
 import { withNodes } from './errors.js';
 import { localExecutor } from './local.js';
+import { memoryOn, weightBytes } from './memory.js';
 import { checkOptions, type OnnxRuntimeOptions } from './options.js';
+import { residentOutputs } from './resident.js';
 import { sessionOptions } from './session-options.js';
 import { checkDTypes, dtypesOf } from './tensors.js';
 
@@ -45,6 +47,9 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
       const { runtime, device } = await chosen();
       checkDTypes(selection, runtime, device);
       const place = runtime === 'node' && platform.map;
+      const copied = place ? 0 : weightBytes(selection.graph);
+      const { free, limit = Infinity } = memoryOn(device);
+      requireMemory(`The weights of "${graph.name}"`, copied, Math.min(limit, free?.() ?? Infinity));
       const placement = await (place
         ? place(selection.graph, { cacheDir: options.cacheDir, signal })
         : copyWeights(selection.graph, signal));
@@ -59,11 +64,12 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
         feeds: [...selection.feeds.keys()],
         outputs: selection.outputs,
         carry: selection.carry,
+        resident: residentOutputs(selection, device),
       };
       const session = await executor.open(spec).catch((error: unknown) => {
         throw withNodes(error, selection.graph);
       });
-      return checkedProgram(selection, session);
+      return checkedProgram(selection, session, memoryOn(device, copied));
     },
     dispose: () => executor.dispose(),
   };

@@ -14,6 +14,15 @@ export interface Choice {
 /** `webgpu` (experimental in Node) and `coreml` (fixed shapes) are taken only when asked for. */
 const automatic: readonly Device[] = ['cuda', 'dml', 'cpu', 'wasm'];
 
+/** What a device needs beside the runtime. */
+const remedies: Partial<Record<Device | 'auto', string>> = {
+  cuda: "It needs an NVIDIA driver, CUDA 12, cuDNN 9 and the runtime's own files for it: ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node",
+  webgpu:
+    'It needs a driver of the graphics card: Vulkan on Linux (libvulkan.so.1 and the driver beside it), Direct3D 12 on Windows, Metal on macOS; in a page, a browser that has WebGPU, over https or on localhost',
+  dml: 'It is DirectML, on Windows',
+  coreml: 'It is Core ML, on macOS',
+};
+
 /**
  * Settles on a runtime and a device that really work here.
  * @throws PeftError BACKEND_UNAVAILABLE with the install line, or with the devices that there are
@@ -24,6 +33,7 @@ export async function choose(executor: Executor, options: OnnxRuntimeOptions): P
   // The web runtime's processor is called wasm.
   const wanted = runtime === 'web' && device === 'cpu' ? 'wasm' : device;
   const candidates = wanted === 'auto' ? automatic.filter((each) => devices.includes(each)) : [wanted];
+  const broken: Device[] = [];
   let cause: unknown;
   for (const each of candidates) {
     if (!devices.includes(each)) break;
@@ -31,14 +41,17 @@ export async function choose(executor: Executor, options: OnnxRuntimeOptions): P
       await probe(executor, options, runtime, each);
       return { runtime, device: each, devices };
     } catch (error) {
+      broken.push(each);
       cause = error;
     }
   }
-  const reason = cause ? ` (${(cause as Error).message})` : '';
+  const others = devices.filter((each) => !broken.includes(each));
+  const reason = cause ? ` (${(cause as Error).message.trim()})` : '';
+  const remedy = wanted in remedies ? ` ${remedies[wanted]}.` : '';
   throw new PeftError(
     'BACKEND_UNAVAILABLE',
-    `The device "${wanted}" is not available in onnxruntime-${runtime}${reason}. Here there are: ${devices.join(', ')}.`,
-    { cause, details: { device: wanted, devices: [...devices] } },
+    `The device "${wanted}" is not available in onnxruntime-${runtime}${reason}.${remedy} Here there are: ${others.join(', ')}.`,
+    { cause, details: { device: wanted, devices: others } },
   );
 }
 
@@ -76,6 +89,7 @@ async function probe(
     feeds: ['x'],
     outputs: ['y'],
     carry: {},
+    resident: [],
   });
   await session.dispose();
 }

@@ -1,4 +1,4 @@
-import { type ErrorCode, type Graph, isPeftError, PeftError } from '@peftjs/core';
+import { type ErrorCode, type Graph, isPeftError, machineFault, PeftError } from '@peftjs/core';
 
 /** What the runtime's messages mean. The first group is the node, or the operation (a bare word), that it names. */
 const meanings: readonly (readonly [pattern: RegExp, code: ErrorCode, say: (what: string) => string])[] = [
@@ -9,18 +9,29 @@ const meanings: readonly (readonly [pattern: RegExp, code: ErrorCode, say: (what
     (node) => `it cannot compute ${node} in these types`,
   ],
   [
+    /Provider type for (\S+ node with name '[^']*') is not set/,
+    'BACKEND_UNSUPPORTED',
+    (node) => `it cannot compute ${node} in these types`,
+  ],
+  [
+    /running (\S+ node\. Name:'[^']*').*requires f16 but the device/s,
+    'BACKEND_UNSUPPORTED',
+    (node) => `the device has no f16, which ${node.replace('. Name:', ' ')} needs: cast to f32 in the graph`,
+  ],
+  [
     /Non-zero status code returned while running (\S+ node\. Name:'[^']*')/,
     'GRAPH_INVALID',
     (node) => `${node.replace('. Name:', ' ')} failed`,
   ],
   [/(Node \([^)]*\)) Op \(\S+\)/, 'GRAPH_INVALID', (node) => `${node} does not fit its inputs`],
-  [/bad_alloc|[Ff]ailed to allocate memory/, 'BACKEND_UNAVAILABLE', () => 'memory ran out: use a smaller batch'],
 ];
 
 /** A fault of the runtime as a typed error that names the node where the runtime names it. */
 export function runtimeError(error: unknown, doing: string): PeftError {
   if (isPeftError(error)) return error;
   const text = error instanceof Error ? error.message : String(error);
+  const fault = machineFault(text);
+  if (fault) return new PeftError('BACKEND_UNAVAILABLE', `ONNX Runtime ${doing}: ${fault}. ${text}`, { cause: error });
   for (const [pattern, code, say] of meanings) {
     const found = pattern.exec(text);
     if (!found) continue;

@@ -16,6 +16,8 @@ export interface SessionSpec {
   readonly outputs: readonly string[];
   /** Output -> input of the next run. */
   readonly carry: Readonly<Record<string, string>>;
+  /** Carried outputs that stay on the device. */
+  readonly resident: readonly string[];
 }
 
 /** A session with its carried state. */

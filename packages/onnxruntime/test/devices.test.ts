@@ -43,6 +43,21 @@ describe('runtimes', () => {
     );
   });
 
+  it('says why a native library cannot be loaded, and what brings it', async () => {
+    vi.resetModules();
+    vi.doMock('onnxruntime-node', () => {
+      throw Object.assign(new Error('libonnxruntime.so.1: cannot open shared object file'), {
+        code: 'ERR_DLOPEN_FAILED',
+      });
+    });
+    const { onnxruntime } = await import('../src/index.js');
+    await expectPeftError(
+      () => onnxruntime({ runtime: 'node' }).compile(doubled()),
+      ['BACKEND_UNAVAILABLE'],
+      ['npm install onnxruntime-node'],
+    );
+  });
+
   it('does not fall back from a runtime that was asked for', async () => {
     const backend = (await without('onnxruntime-node'))({ runtime: 'node' });
     await expectPeftError(() => backend.compile(doubled()), ['BACKEND_UNAVAILABLE'], ['npm install onnxruntime-node']);
@@ -65,7 +80,8 @@ describe('devices', () => {
       expect((await program.run({ x: f32([2], [1, 2]) })).y!.data).toEqual(Float32Array.of(2, 4));
     } catch (error) {
       expect(isPeftError(error) && error.code).toBe('BACKEND_UNAVAILABLE');
-      expect((error as Error).message).toContain('Here there are: cpu');
+      expect((error as Error).message).toMatch(/driver of the graphics card.*Here there are: cpu/s);
+      expect((error as Error).message).not.toMatch(/Here there are:.*webgpu/);
     }
   });
 

@@ -74,7 +74,7 @@ it('fails what waits when the worker dies', async () => {
     return new Worker(script, { eval: true });
   });
   const spec = { runtime: 'node', device: 'cpu', name: 'g', model: new Uint8Array(0), options: {} } as const;
-  const open = () => executor.open({ ...spec, feeds: [], outputs: [], carry: {} });
+  const open = () => executor.open({ ...spec, feeds: [], outputs: [], carry: {}, resident: [] });
   const session = await open();
   const reason = { code: 'BACKEND_UNAVAILABLE', message: expect.stringContaining('out of luck') };
   for (const call of await Promise.allSettled([session.run({}), session.run({})]))

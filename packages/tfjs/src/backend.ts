@@ -47,7 +47,7 @@ export function tfjs(options: TfjsOptions = {}): Backend {
     async compile(graph, compileOptions = {}) {
       const { signal } = compileOptions;
       const selection = select(graph, compileOptions);
-      const { backend, traits, weights } = await chosen();
+      const { backend, traits, weights, memory } = await chosen();
       const steps = makePlan(selection, traits);
       const taken = await takeWeights(selection, weights, signal);
       const program = createProgram({
@@ -61,7 +61,7 @@ export function tfjs(options: TfjsOptions = {}): Backend {
         },
       });
       open.add(program);
-      return checkedProgram(selection, program);
+      return checkedProgram(selection, program, memory);
     },
     async dispose() {
       await Promise.all([...open].map((program) => program.dispose()));

@@ -1,4 +1,4 @@
-import { isPeftError, type Node, PeftError } from '@peftjs/core';
+import { isPeftError, machineFault, type Node, PeftError } from '@peftjs/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { fromDevice, fromIntegers, type Held, type Integers, inJavaScript, onDevice, release } from './held.js';
 import { integerOperations, shapeOperations } from './integers.js';
@@ -77,10 +77,16 @@ function view(inputs: Given): Inputs {
 function nodeError(error: unknown, { op, name }: Node, inputs: Given): PeftError {
   const text = error instanceof Error ? error.message : String(error);
   const kernel = /Kernel '(\w+)' not registered/.exec(text)?.[1];
-  const code = isPeftError(error) ? error.code : kernel ? 'BACKEND_UNSUPPORTED' : 'GRAPH_INVALID';
+  const own = isPeftError(error) ? error.code : kernel ? 'BACKEND_UNSUPPORTED' : undefined;
+  const fault = own ? undefined : machineFault(text);
   const shapes = inputs.map((input) => (input ? `[${input.shape}]` : '-')).join(', ');
-  return new PeftError(code, `${op} "${name}" of ${shapes}: ${text}`, {
-    cause: error,
-    details: { node: name, operation: op, ...(kernel && { kernel }) },
-  });
+  const reason = fault ? `${fault}. ${text}` : text;
+  return new PeftError(
+    own ?? (fault ? 'BACKEND_UNAVAILABLE' : 'GRAPH_INVALID'),
+    `${op} "${name}" of ${shapes}: ${reason}`,
+    {
+      cause: error,
+      details: { node: name, operation: op, ...(kernel && { kernel }) },
+    },
+  );
 }

@@ -166,6 +166,22 @@ export const samples: readonly Sample[] = [
     inputs: [f('signal', [2, 3, 9]), f('kernel', [4, 3, 3]), f('bias', [4])],
     attributes: { dilations: ints(2), pads: ints(2, 1) },
   },
+  {
+    op: 'Conv',
+    inputs: [f('image', [1, 2, 9, 8]), f('kernel', [3, 2, 2, 3])],
+    attributes: { dilations: ints(3, 2), strides: ints(2, 2) },
+  },
+  {
+    op: 'ConvTranspose',
+    inputs: [f('image', [2, 4, 3, 4]), f('kernel', [4, 3, 2, 3]), f('bias', [6])],
+    attributes: {
+      group: int(2),
+      strides: ints(3, 2),
+      pads: ints(1, 0, 0, 2),
+      output_padding: ints(1, 0),
+      dilations: ints(1, 2),
+    },
+  },
   { op: 'Softmax', inputs: [x], attributes: { axis: int(0) } },
   {
     op: 'RotaryEmbedding',

@@ -37,6 +37,19 @@ describe.each(present)('LoRA on %s', (device) => {
     await agree(tinyModel(), options, device);
   });
 
+  it('keeps as many tensors after a thousand steps as after ten', async () => {
+    const method = lora({ r: 2, dropout: 0.1, targetModules: ['up', 'mix'] });
+    const backend = tfjs({ device });
+    const run = train(tinyModel(), { method, data: tinyRows(8), backend, lr: 1e-3, steps: 1000, batchSize: 4 });
+    const held = new Map<number, object>();
+    for await (const event of run) {
+      const { numTensors, numBytes } = memory();
+      if (event.type === 'step') held.set(event.step, { numTensors, numBytes });
+    }
+    expect(held.get(1000)).toEqual(held.get(10));
+    await backend.dispose();
+  });
+
   const stories = sharedPath('models', 'stories260k');
   // Plain JavaScript takes half a minute for it.
   it.skipIf(!stories || device === 'cpu')(

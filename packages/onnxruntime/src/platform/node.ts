@@ -52,5 +52,6 @@ export const platform: Platform = {
   runtimes: ['node', 'web'],
   load,
   map: mapWeights,
+  freeMemory: () => process.availableMemory(),
   ...(isMainThread && { startWorker: workerExecutor }),
 };

@@ -13,6 +13,8 @@ const removed = {
   isArray: Array.isArray,
 };
 
+const free = () => process.availableMemory();
+
 /** A native package. Both register as "tensorflow", so one process can hold one of them. */
 const native =
   (device: Device): Loader =>
@@ -27,7 +29,7 @@ const native =
     }
     const { isGPUPackage } = findBackend('tensorflow') as { isGPUPackage?: boolean };
     if (isGPUPackage === (device === 'tfjs-node-gpu')) {
-      return { backend: 'tensorflow', traits: {} };
+      return { backend: 'tensorflow', traits: {}, ...(device === 'tfjs-node' && { memory: { free } }) };
     }
     throw new PeftError(
       'BACKEND_UNAVAILABLE',
@@ -35,8 +37,18 @@ const native =
     );
   };
 
+/** A device that has no more than this process may take. */
+const onProcessor =
+  (load: Loader): Loader =>
+  async (options) => {
+    const loaded = await load(options);
+    return { ...loaded, memory: { ...loaded.memory, free } };
+  };
+
 export const platform: Platform = {
   'tfjs-node-gpu': native('tfjs-node-gpu'),
   'tfjs-node': native('tfjs-node'),
   ...scripts,
+  wasm: onProcessor(scripts.wasm),
+  cpu: onProcessor(scripts.cpu),
 };

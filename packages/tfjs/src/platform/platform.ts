@@ -1,3 +1,4 @@
+import type { Memory } from '@peftjs/core';
 import type { DeviceTraits } from '../operations/operation.js';
 import type { Device, TfjsOptions } from '../options.js';
 
@@ -9,6 +10,7 @@ export interface Loaded {
   /** The name of its backend there. */
   readonly backend: string;
   readonly traits: DeviceTraits;
+  readonly memory?: Memory;
 }
 
 /**

@@ -2,8 +2,11 @@ import { PeftError } from '@peftjs/core';
 import type { Device } from '../options.js';
 import type { Platform } from './platform.js';
 
+/** What WebAssembly can address. Beyond it, TensorFlow.js writes over its own memory. */
+const addressable = 2 ** 32;
+
 /** The devices that are JavaScript packages, the same in Node and in a page. */
-export const scripts: Platform = {
+export const scripts = {
   webgpu: async () => {
     const name = '@tensorflow/tfjs-backend-webgpu';
     await import('@tensorflow/tfjs-backend-webgpu').catch((cause: unknown) => {
@@ -14,13 +17,13 @@ export const scripts: Platform = {
   wasm: async ({ wasmPath }) => {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
     if (wasmPath !== undefined) setWasmPaths(wasmPath);
-    return { backend: 'wasm', traits: { transposeFirst: true } };
+    return { backend: 'wasm', traits: { transposeFirst: true }, memory: { limit: addressable } };
   },
   cpu: async () => {
     await import('@tensorflow/tfjs-backend-cpu');
     return { backend: 'cpu', traits: {} };
   },
-};
+} satisfies Platform;
 
 /** What to say when the package of a device cannot be loaded. */
 export function unavailable(device: Device, name: string, cause: unknown): PeftError {
