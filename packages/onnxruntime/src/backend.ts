@@ -48,8 +48,7 @@ export function onnxruntime(options: OnnxRuntimeOptions = {}): Backend {
       checkDTypes(selection, runtime, device);
       const place = runtime === 'node' && platform.map;
       const copied = place ? 0 : weightBytes(selection.graph);
-      const { free, limit = Infinity } = memoryOn(device);
-      requireMemory(`The weights of "${graph.name}"`, copied, Math.min(limit, free?.() ?? Infinity));
+      requireMemory(`The weights of "${graph.name}"`, copied, memoryOn(device));
       const placement = await (place
         ? place(selection.graph, { cacheDir: options.cacheDir, signal })
         : copyWeights(selection.graph, signal));

@@ -1,18 +1,17 @@
-import { byteLength, type Graph, type Memory } from '@peftjs/core';
-import { platform } from '#platform';
+import { byteLength, type Graph, processMemory } from '@peftjs/core';
 import type { Device } from './options.js';
 
 /** What WebAssembly can address. */
 const addressable = 2 ** 32;
 
 /**
- * The memory that a device has; nothing where nobody tells, as of a graphics card.
- * @param taken bytes of it that a program has taken for good
+ * Bytes that a run on a device may take. Nobody tells how much a graphics card has.
+ * @param taken bytes that a program has taken for good
  */
-export const memoryOn = (device: Device, taken = 0): Memory => ({
-  ...((device === 'cpu' || device === 'wasm') && platform.freeMemory && { free: platform.freeMemory }),
-  ...(device === 'wasm' && { limit: addressable - taken }),
-});
+export function memoryOn(device: Device, taken = 0): number {
+  if (device === 'cpu') return processMemory() - taken;
+  return device === 'wasm' ? Math.min(processMemory(), addressable) - taken : Number.POSITIVE_INFINITY;
+}
 
 export function weightBytes({ weights, values }: Graph): number {
   let bytes = 0;

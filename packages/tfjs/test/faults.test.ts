@@ -12,24 +12,23 @@ it.each(devices)('refuses a batch that memory does not suffice for, on %s', asyn
   const graph = createGraph('doubled');
   const ops = createOps(graph);
   ops.output(ops.sum(ops.mul(ops.input('x', 'f32', ['rows', 256]), 2), [0, 1], { keepdims: false }), 'y');
+  vi.spyOn(process, 'constrainedMemory').mockReturnValue(2 ** 20);
   const backend = tfjs({ device });
   const program = await backend.compile(graph);
-  vi.spyOn(process, 'availableMemory').mockReturnValue(2 ** 20);
   const rows = (count: number) => f32([count, 256], new Float32Array(count * 256).fill(1));
   await expectPeftError(() => program.run({ x: rows(4096) }), ['BACKEND_UNAVAILABLE'], ['"doubled"', 'smaller batch']);
   expect((await program.run({ x: rows(2) })).y!.data[0]).toBe(1024);
   await backend.dispose();
 });
 
-it('refuses on WebAssembly what it cannot address, however much memory there is', async () => {
+it('refuses on WebAssembly what it cannot address', async () => {
   const graph = createGraph('repeated');
   const ops = createOps(graph);
   ops.output(ops.sum(ops.expand(ops.input('x', 'f32', ['n', 1]), ['n', 2 ** 20]), [0, 1], { keepdims: false }), 'y');
   const backend = tfjs({ device: 'wasm' });
   const program = await backend.compile(graph);
-  vi.spyOn(process, 'availableMemory').mockReturnValue(2 ** 40);
   const x = f32([4096, 1], new Float32Array(4096));
-  await expectPeftError(() => program.run({ x }), ['BACKEND_UNAVAILABLE'], ['16.0 GB', '4.00 GB', 'smaller batch']);
+  await expectPeftError(() => program.run({ x }), ['BACKEND_UNAVAILABLE'], ['16.0 GB', 'smaller batch']);
   await backend.dispose();
 });
 

@@ -1,3 +1,4 @@
+import { platform } from '#platform';
 import { PeftError } from '../errors.js';
 import { sizeOf, termsOf } from '../graph/dim.js';
 import type { Value } from '../graph/graph.js';
@@ -90,17 +91,20 @@ function extentsOf({ feeds: declared }: Selection, feeds: Feeds): Map<string, nu
   return extents;
 }
 
+/** Bytes that this process may come to at most: the machine's, or its container's. Infinity where nobody knows. */
+export const processMemory = (): number => platform.memory();
+
 /** What to do where memory does not suffice. */
 export const lessMemory = 'use a smaller batch (gradAccumulation makes up for it), shorter inputs or a smaller base';
 
 const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toPrecision(3)} GB`;
 
-/** @throws PeftError BACKEND_UNAVAILABLE when more is needed than there is, before anything is taken */
-export function requireMemory(what: string, needed: number, available: number): void {
-  if (needed <= available) return;
+/** @throws PeftError BACKEND_UNAVAILABLE when more is needed than there is at all, before anything is taken */
+export function requireMemory(what: string, needed: number, limit: number): void {
+  if (needed <= limit) return;
   throw new PeftError(
     'BACKEND_UNAVAILABLE',
-    `${what} needs about ${gigabytes(needed)} of memory, and ${gigabytes(available)} are there: ${lessMemory}.`,
-    { details: { needed, available } },
+    `${what} needs about ${gigabytes(needed)} of memory, and there are ${gigabytes(limit)}: ${lessMemory}.`,
+    { details: { needed, limit } },
   );
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import * as path from 'node:path';
 import { PeftError } from '../errors.js';
 import type { Entry, Platform, ReadHandle, WriteHandle } from './platform.js';
@@ -134,6 +135,7 @@ export const platform: Platform = {
   rename: (from, to) => writing(to, fs.rename(from, to)),
   remove: (file) => writing(file, fs.rm(file, { recursive: true, force: true })),
   sync,
+  memory: () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
   sha256: () => {
     const hash = createHash('sha256');
     return {

@@ -50,4 +50,9 @@ export interface Platform {
   /** A file's content or the names in a directory are on the disk when this returns. */
   sync(path: string): Promise<void>;
   sha256(): Sha256;
+  /**
+   * Bytes that this process may come to at most: the machine's, or its container's. How much of it is free nobody knows:
+   * what files leave behind in memory counts as taken, and goes when it is needed.
+   */
+  memory(): number;
 }

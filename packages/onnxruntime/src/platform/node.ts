@@ -52,6 +52,5 @@ export const platform: Platform = {
   runtimes: ['node', 'web'],
   load,
   map: mapWeights,
-  freeMemory: () => process.availableMemory(),
   ...(isMainThread && { startWorker: workerExecutor }),
 };

@@ -28,8 +28,6 @@ export interface Platform {
   load(kind: RuntimeKind, device: Device): Promise<LoadedRuntime>;
   /** Puts weights where onnxruntime-node can map them. Absent where there are no files. */
   readonly map?: (graph: Graph, options: { cacheDir?: string; signal?: AbortSignal }) => Promise<Placement>;
-  /** Bytes that this process may still take. Absent where nobody knows. */
-  readonly freeMemory?: () => number;
   /** An executor in another thread. Absent where the runtime has its own way. */
   readonly startWorker?: () => Executor;
 }

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { PeftError } from '@peftjs/core';
+import { PeftError, processMemory } from '@peftjs/core';
 import { findBackend } from '@tensorflow/tfjs-core';
 import type { Device } from '../options.js';
 import type { Loader, Platform } from './platform.js';
@@ -12,8 +12,6 @@ const removed = {
   isNullOrUndefined: (value: unknown) => value === null || value === undefined,
   isArray: Array.isArray,
 };
-
-const free = () => process.availableMemory();
 
 /** A native package. Both register as "tensorflow", so one process can hold one of them. */
 const native =
@@ -29,7 +27,7 @@ const native =
     }
     const { isGPUPackage } = findBackend('tensorflow') as { isGPUPackage?: boolean };
     if (isGPUPackage === (device === 'tfjs-node-gpu')) {
-      return { backend: 'tensorflow', traits: {}, ...(device === 'tfjs-node' && { memory: { free } }) };
+      return { backend: 'tensorflow', traits: {}, ...(device === 'tfjs-node' && { memory: processMemory() }) };
     }
     throw new PeftError(
       'BACKEND_UNAVAILABLE',
@@ -37,18 +35,8 @@ const native =
     );
   };
 
-/** A device that has no more than this process may take. */
-const onProcessor =
-  (load: Loader): Loader =>
-  async (options) => {
-    const loaded = await load(options);
-    return { ...loaded, memory: { ...loaded.memory, free } };
-  };
-
 export const platform: Platform = {
   'tfjs-node-gpu': native('tfjs-node-gpu'),
   'tfjs-node': native('tfjs-node'),
   ...scripts,
-  wasm: onProcessor(scripts.wasm),
-  cpu: onProcessor(scripts.cpu),
 };

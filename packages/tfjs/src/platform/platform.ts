@@ -1,4 +1,3 @@
-import type { Memory } from '@peftjs/core';
 import type { DeviceTraits } from '../operations/operation.js';
 import type { Device, TfjsOptions } from '../options.js';
 
@@ -10,7 +9,8 @@ export interface Loaded {
   /** The name of its backend there. */
   readonly backend: string;
   readonly traits: DeviceTraits;
-  readonly memory?: Memory;
+  /** Bytes that a run may take; absent where nobody knows, as of a graphics card. */
+  readonly memory?: number;
 }
 
 /**

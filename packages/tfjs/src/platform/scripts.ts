@@ -1,4 +1,4 @@
-import { PeftError } from '@peftjs/core';
+import { PeftError, processMemory } from '@peftjs/core';
 import type { Device } from '../options.js';
 import type { Platform } from './platform.js';
 
@@ -17,11 +17,11 @@ export const scripts = {
   wasm: async ({ wasmPath }) => {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
     if (wasmPath !== undefined) setWasmPaths(wasmPath);
-    return { backend: 'wasm', traits: { transposeFirst: true }, memory: { limit: addressable } };
+    return { backend: 'wasm', traits: { transposeFirst: true }, memory: Math.min(addressable, processMemory()) };
   },
   cpu: async () => {
     await import('@tensorflow/tfjs-backend-cpu');
-    return { backend: 'cpu', traits: {} };
+    return { backend: 'cpu', traits: {}, memory: processMemory() };
   },
 } satisfies Platform;
 
