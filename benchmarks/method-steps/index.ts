@@ -32,8 +32,6 @@ writeFileSync(data, Array.from({ length: 16 }, (_, i) => `${row(i % 2)}\n`).join
 interface Step {
   readonly seconds: number;
   readonly anonymousBytes: number | undefined;
-  /** What the method said last. */
-  readonly note?: string | undefined;
 }
 
 const ofLastHalf = (seconds: readonly number[]): number => median(seconds.slice(seconds.length >> 1));
@@ -50,10 +48,10 @@ async function ours({ method, set, lr, targetModules }: Recipe): Promise<Step> {
   const events = stdout
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as { event: string; seconds: number; note?: string });
+    .map((line) => JSON.parse(line) as { event: string; seconds: number });
   rmSync(join(out, 'adapter'), { recursive: true });
   const seconds = ofLastHalf(events.filter(({ event }) => event === 'step').map((event) => event.seconds));
-  return { seconds, anonymousBytes: anonymous, note: events.findLast(({ note }) => note)?.note };
+  return { seconds, anonymousBytes: anonymous };
 }
 
 async function peer(what: 'lora' | 'full'): Promise<Step> {
@@ -90,7 +88,6 @@ const results = cases.map(({ name }, i) => ({
   anonymousBytes: bytesOf(seen[i]!),
   timeOfFull: ratio(secondsOf(seen[i]!), full && secondsOf(full)),
   memoryOfFull: ratio(bytesOf(seen[i]!), full && bytesOf(full)),
-  note: seen[i]!.at(-1)?.note,
 }));
 console.table(
   results.map(({ recipe, seconds, anonymousBytes, timeOfFull, memoryOfFull }) => ({

@@ -45,14 +45,17 @@ async function run(recipe: Recipe, { name: task, epochs }: Task, seed: number, o
     ...['--schedule', 'linear', '--warmup-ratio', '0.06', '--threads', '1', '--output', output],
   ]);
   const seconds = (performance.now() - began) / 1000;
-  const { metrics, trainable } = JSON.parse(stdout.trim().split('\n').at(-1)!) as {
-    metrics: { accuracy: number };
-    trainable: number;
-  };
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const { metrics, trainable } = events.at(-1) as { metrics: { accuracy: number }; trainable: number };
+  const note = events.findLast((event) => event.note)?.note as string | undefined;
   const savedBytes = readdirSync(output).reduce((sum, name) => sum + statSync(join(output, name)).size, 0);
   const date = new Date().toISOString().slice(0, 10);
-  keepRun({ recipe, task, epochs, seed, date, accuracy: metrics.accuracy, trainable, savedBytes });
-  console.error(`${task}, ${recipe.name}, seed ${seed}: ${metrics.accuracy} in ${seconds.toFixed(0)} s`);
+  const { accuracy } = metrics;
+  keepRun({ recipe, task, epochs, seed, date, accuracy, trainable, savedBytes, ...(note !== undefined && { note }) });
+  console.error(`${task}, ${recipe.name}, seed ${seed}: ${accuracy} in ${seconds.toFixed(0)} s`);
 }
 
 await build();

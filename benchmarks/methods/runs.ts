@@ -13,6 +13,8 @@ export interface Run {
   /** Numbers that were trained, the head's among them. */
   readonly trainable: number;
   readonly savedBytes: number;
+  /** What the method said last. */
+  readonly note?: string;
 }
 
 const file = fileURLToPath(new URL('../results/methods.json', import.meta.url));

@@ -20,6 +20,8 @@ export interface Reached {
   readonly accuracy: readonly number[];
   readonly trainable: number;
   readonly savedBytes: number;
+  /** What the method said at the end of a run. */
+  readonly note: string | undefined;
 }
 
 /** A step of a recipe, alone and as a part of PyTorch's full fine-tuning in the same run. */
@@ -29,8 +31,6 @@ export interface Step {
   readonly anonymousBytes: number;
   readonly timeOfFull?: number;
   readonly memoryOfFull?: number;
-  /** What the method said last. */
-  readonly note?: string;
 }
 
 /** What was reached with the recipes as they are now; runs of other recipes, data or epochs do not count. */
@@ -42,7 +42,8 @@ export function reached(): Reached[] {
       const [first] = own;
       if (!first) return [];
       const { trainable, savedBytes } = first;
-      return { recipe, task, accuracy: own.map((run) => run.accuracy), trainable, savedBytes };
+      const note = own.findLast((run) => run.note !== undefined)?.note;
+      return { recipe, task, accuracy: own.map((run) => run.accuracy), trainable, savedBytes, note };
     }),
   );
 }

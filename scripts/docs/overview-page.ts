@@ -19,7 +19,7 @@ function claimRows(reached: readonly Reached[], steps: readonly Step[]): string[
     const bytes = `${own.savedBytes} / ${other.savedBytes}`;
     const time = `${percent(step?.timeOfFull)} / ${percent(besideStep?.timeOfFull)}`;
     const memory = `${percent(step?.memoryOfFull)} / ${percent(besideStep?.memoryOfFull)}`;
-    return `| ${says} | ${recipe} / ${beside} | ${scores(recipe)} / ${scores(beside)} | ${numbers} | ${bytes} | ${time} | ${memory} | ${step?.note ?? ''} |`;
+    return `| ${says} | ${recipe} / ${beside} | ${scores(recipe)} / ${scores(beside)} | ${numbers} | ${bytes} | ${time} | ${memory} | ${own.note ?? ''} |`;
   });
 }
 
