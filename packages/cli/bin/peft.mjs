@@ -4,6 +4,12 @@ import { register } from 'node:module';
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+// A reader that has left (`| head`) ends no run: what is still said goes nowhere.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+
 const installed = fileURLToPath(import.meta.url).includes(`${sep}node_modules${sep}`);
 if (!installed) {
   const { register: registerTsx } = await import('tsx/esm/api');

@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { commands } from '../src/commands/index.js';
-import { peft } from './run.js';
+import { bin, peft } from './run.js';
 
 const file = (name: string, text: string): string => {
   const path = join(mkdtempSync(join(tmpdir(), 'peft-')), name);
@@ -72,5 +74,14 @@ describe('usage', () => {
     expect(both.events.at(-1)).toMatchObject({ message: expect.stringContaining('elsewhere') });
     const bad = await peft('eval', '--config', file('b.yml', 'model: x\nbatchsize: 4\n'));
     expect(bad).toMatchObject({ code: 2, stderr: expect.stringContaining('--batchsize') });
+  });
+
+  it('ends as it would have when nobody reads it any more', async () => {
+    const child = spawn(process.execPath, [bin, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let talk = '';
+    child.stderr.setEncoding('utf8').on('data', (piece: string) => (talk += piece));
+    expect(await once(child, 'close')).toEqual([0, null]);
+    expect(talk).toBe('');
   });
 });
