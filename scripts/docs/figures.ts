@@ -51,6 +51,9 @@ export function reached(): Reached[] {
 /** The newest report of steps. */
 export const stepsSeen = (): readonly Step[] => newest<{ results: Step[] }>('method-steps')?.results ?? [];
 
+/** The data set and how often a run saw it. */
+export const passesOver = ({ name, epochs }: Task): string => `${name}, ${epochs} epoch${epochs === 1 ? '' : 's'}`;
+
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Mean and half of the spread between seeds. */

@@ -1,6 +1,6 @@
 // The page of a method: its schema, its paper, what it reaches.
 import type { Method } from '@peftjs/core';
-import { type Reached, type Step, withSpread } from './figures.js';
+import { passesOver, type Reached, type Step, withSpread } from './figures.js';
 import { optionTable, origin } from './option-table.js';
 
 const percent = (part: number | undefined): string => (part === undefined ? '' : `${Math.round(100 * part)} %`);
@@ -15,7 +15,7 @@ export function methodPage(
   const own = reached.filter(({ recipe }) => recipe.method === method.name);
   const rows = own.map(({ task, recipe, accuracy, trainable, savedBytes }) => {
     const step = steps.find((each) => each.recipe === recipe.name);
-    return `| ${task.name}, ${task.epochs} epochs | ${recipe.name} | ${trainable} | ${withSpread(accuracy)} | ${savedBytes} | ${percent(step?.timeOfFull)} | ${percent(step?.memoryOfFull)} |`;
+    return `| ${passesOver(task)} | ${recipe.name} | ${trainable} | ${withSpread(accuracy)} | ${savedBytes} | ${percent(step?.timeOfFull)} | ${percent(step?.memoryOfFull)} |`;
   });
   const acts = [
     ...(method.weight ? ['changes weights in the graph'] : []),
