@@ -56,6 +56,9 @@ export const passesOver = ({ name, epochs }: Task): string => `${name}, ${epochs
 
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** A part as a percentage; nothing where it was not measured. */
+export const percent = (part: number | undefined): string => (part === undefined ? '' : `${Math.round(100 * part)} %`);
+
 /** Mean and half of the spread between seeds. */
 export function withSpread(accuracy: readonly number[]): string {
   const spread = (Math.max(...accuracy) - Math.min(...accuracy)) / 2;

@@ -1,9 +1,7 @@
 // The page of a method: its schema, its paper, what it reaches.
 import type { Method } from '@peftjs/core';
-import { passesOver, type Reached, type Step, withSpread } from './figures.js';
+import { passesOver, percent, type Reached, type Step, withSpread } from './figures.js';
 import { optionTable, origin } from './option-table.js';
-
-const percent = (part: number | undefined): string => (part === undefined ? '' : `${Math.round(100 * part)} %`);
 
 /** The text of docs/methods/NAME.md. */
 export function methodPage(

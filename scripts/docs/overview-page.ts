@@ -1,8 +1,6 @@
 // The page of all methods: what each reaches on the same data, beside PEFT and full fine-tuning.
 import { claims, tasks } from '../../benchmarks/methods/recipes.js';
-import { mean, passesOver, type Reached, type Step, withSpread } from './figures.js';
-
-const percent = (part: number | undefined): string => (part === undefined ? '' : `${Math.round(100 * part)} %`);
+import { mean, passesOver, percent, type Reached, type Step, withSpread } from './figures.js';
 
 /** What the papers say of their methods, beside what is seen here. */
 function claimRows(reached: readonly Reached[], steps: readonly Step[]): string[] {

@@ -32,7 +32,7 @@ import type * as z from 'zod';
 import { planSteps } from '../../packages/core/src/train/plan.js';
 import type { StepPlan } from '../../packages/core/src/train/stepper.js';
 import { type Base, only } from './base.js';
-import { optimizerOf, type TorchOptimizer } from './optimizers.js';
+import { runOf, type TorchOptimizer } from './optimizers.js';
 
 /** A method laid out on the base, with what it finds in the weights. */
 export async function planOf({ model }: Base, bound: Bound, start?: Adapter): Promise<Plan> {
@@ -106,8 +106,7 @@ export interface Steps {
 export function stepsOf(adapted: Adapted, optimizer: CaseOptimizer, gradAccumulation = 1): Steps {
   const { attached, training } = attachTraining(adapted);
   const rules = attached.trainables.map(({ rule }) => rule);
-  const run = { lr: optimizer.lr, weightDecay: optimizer.weight_decay ?? 0, optimizer: optimizerOf(optimizer) };
-  const { groups, of } = groupsOf(rules, run);
+  const { groups, of } = groupsOf(rules, runOf(optimizer));
   const { max_grad_norm: maxGradNorm } = optimizer;
   const options = { groups, groupOf: of, gradAccumulation };
   return { attached, steps: planSteps(training, { ...options, ...(maxGradNorm !== undefined && { maxGradNorm }) }) };

@@ -6,7 +6,7 @@ import type { CaseFolder, RunContext } from './case.js';
 import { createChecks } from './checks.js';
 import { by, type DseeRecord, importances, masksIn, type Named, planned, pruned } from './dsee-case.js';
 import { compareAll, compareExport, compareHeads, compareMasks, onMasked } from './dsee-checks.js';
-import { optimizerOf } from './optimizers.js';
+import { runOf } from './optimizers.js';
 import { adapterOf, slopesAt, stepsOf, type Trained, trainedLogits } from './trained.js';
 
 const added = (a: Named, b: Named): Named =>
@@ -31,12 +31,7 @@ export async function runTraining(folder: CaseFolder<DseeRecord>, { backend }: R
   const mask = inputs.get('attention_mask');
   const logits = (name: string, got: Tensor, like?: string) =>
     checks.tensor(name, masked(got, expected.get(name)!, mask), like);
-  const recipe = (phase: 0 | 1) => ({
-    lr: config.optimizer.lr,
-    steps: config.optimizer.steps[phase],
-    optimizer: optimizerOf(config.optimizer),
-    weightDecay: config.optimizer.weight_decay ?? 0,
-  });
+  const recipe = (phase: 0 | 1) => ({ ...runOf(config.optimizer), steps: config.optimizer.steps[phase] });
   /** Trains a phase: compares the loss before each update and after the last; where the last began, and what it left. */
   async function phase(number: 0 | 1, trained: Trained): Promise<{ readonly before: Named; readonly end: Named }> {
     const losses: number[] = [];

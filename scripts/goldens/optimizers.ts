@@ -38,3 +38,10 @@ export function optimizerOf(given: TorchOptimizer): Optimizer {
   if (!translate) throw new PeftError('CONFIG_UNSUPPORTED', `No optimizer "${name}".`);
   return translate(given);
 }
+
+/** What a case's optimizer says to `train`: the rule, its rate and its decay. */
+export const runOf = (given: TorchOptimizer) => ({
+  lr: given.lr,
+  weightDecay: given.weight_decay ?? 0,
+  optimizer: optimizerOf(given),
+});

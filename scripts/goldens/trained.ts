@@ -21,7 +21,7 @@ import { resolveOptions } from '../../packages/core/src/train/options.js';
 import { accumulatorName } from '../../packages/core/src/train/step-graph.js';
 import { streamsOf } from '../../packages/core/src/train/streams.js';
 import { type Base, only } from './base.js';
-import { optimizerOf, type TorchOptimizer } from './optimizers.js';
+import { runOf, type TorchOptimizer } from './optimizers.js';
 
 type Feeds = Readonly<Record<string, Tensor>>;
 type Named = ReadonlyMap<string, Tensor>;
@@ -153,12 +153,7 @@ export async function trainedOut(
   feeds: Feeds,
   backend: Backend,
 ): Promise<{ readonly losses: readonly number[]; readonly end: Named }> {
-  const recipe = {
-    lr: optimizer.lr,
-    steps: optimizer.steps,
-    optimizer: optimizerOf(optimizer),
-    weightDecay: optimizer.weight_decay ?? 0,
-  };
+  const recipe = { ...runOf(optimizer), steps: optimizer.steps };
   const losses: number[] = [];
   let end = trained.start.train;
   for await (const { loss, train } of stepsOf(trained, recipe, feeds, backend)) {

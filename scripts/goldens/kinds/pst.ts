@@ -4,7 +4,7 @@ import { logitsOf, mergedParameter } from '../adapted.js';
 import { feedsOf, openBase } from '../base.js';
 import type { CaseFolder, CaseRecord, RunContext } from '../case.js';
 import { createChecks } from '../checks.js';
-import { optimizerOf, type TorchOptimizer } from '../optimizers.js';
+import { runOf, type TorchOptimizer } from '../optimizers.js';
 import { adapterOf, planned, slopesAt, stepsOf, type Trained, trainedLogits } from '../trained.js';
 
 interface PstRecord extends CaseRecord {
@@ -82,12 +82,7 @@ export async function run(folder: CaseFolder, { backend }: RunContext): Promise<
       checks.problem(`sparsity of update ${t}: ${sparsityAt(t + 1)}, expected ${value}`);
   });
 
-  const recipe = {
-    lr: optimizer.lr,
-    steps: total,
-    optimizer: optimizerOf(optimizer),
-    weightDecay: optimizer.weight_decay ?? 0,
-  };
+  const recipe = { ...runOf(optimizer), steps: total };
   const losses: number[] = [];
   let end = trained.start.train;
   for await (const { loss, train } of stepsOf(trained, recipe, feeds, backend)) {

@@ -9,12 +9,12 @@ import type { Selection } from './select.js';
  * @param limit bytes that a run may take at most
  */
 export function checkedProgram(selection: Selection, program: Program, limit = Number.POSITIVE_INFINITY): Program {
-  const estimate = createEstimate(selection);
+  const estimate = limit < Number.POSITIVE_INFINITY ? createEstimate(selection) : undefined;
   return {
     async run(feeds, { signal } = {}) {
       if (signal?.aborted) throw new PeftError('CANCELLED', 'The run was cancelled.', { cause: signal.reason });
       checkFeeds(selection, feeds);
-      if (limit < Number.POSITIVE_INFINITY) requireMemory(`A run of "${selection.graph.name}"`, estimate(feeds), limit);
+      if (estimate) requireMemory(`A run of "${selection.graph.name}"`, estimate(feeds), limit);
       return program.run(feeds);
     },
     async read(name) {
