@@ -71,7 +71,7 @@ export interface PhaseStart {
 export interface StepEnd<C> {
   readonly clock: Clock;
   readonly sites: readonly { readonly target: Target; readonly c: C }[];
-  /** What `observe` named at this step, by `${target.path}:${letter}`; empty at other steps. */
+  /** What `observe` named at this step, by `${target.path}:${letter}`; empty at steps it does not observe. */
   readonly observed: NamedTensors;
   readonly rng: Random;
   /** Trained and held tensors and the optimizer's state (`${target.path}:${letter}:m`), by name. */
@@ -104,9 +104,12 @@ export interface Dynamics<C> {
   phases?(c: C, start?: Adapter): readonly Phase[];
   next?(end: PhaseEnd<C>): Promise<PhaseStart>;
 
-  /** Extra outputs at some steps; a second program computes them. */
+  /**
+   * Extra outputs: of every step, or of some. For those a second program takes the place of the first, which costs
+   * compiling it: what is small and seen often belongs in every step.
+   */
   readonly observe?: {
-    at(clock: Clock, c: C): boolean;
+    at?(clock: Clock, c: C): boolean;
     /** @param site.dW gradient of the loss at the module's (changed) weight, in its own layout */
     values(site: GraphSite<C> & { readonly W: ShapedValue; readonly dW: ShapedValue }, ops: Ops): Params<ShapedValue>;
   };

@@ -1,37 +1,36 @@
 import type { StepPlan, Stepper } from './stepper.js';
 
 /**
- * Two programs over one state: `observing` for the steps that a method looks at, `plain` for the others. The second is
- * compiled when it is first needed; the state moves to whichever runs.
+ * Two programs over one state: `observing` for the steps that a method looks at, `plain` for the others. Only the one
+ * that runs is there, because each has weights and buffers of its own; the state moves to the next.
  */
 export function alternatingSteps(plain: StepPlan, observing: StepPlan): StepPlan {
   return {
     state: plain.state,
     async compile(backend, signal) {
-      const made = new Map<StepPlan, Stepper>([[plain, await plain.compile(backend, signal)]]);
       let current = plain;
+      let program = await plain.compile(backend, signal);
       const names = new Set<string>();
-      const now = () => made.get(current)!;
 
+      /** Not to be cancelled: between two programs the state is with neither. */
       async function turnTo(plan: StepPlan): Promise<Stepper> {
-        if (plan === current) return now();
-        const state = await now().read([...names]);
-        if (!made.has(plan)) made.set(plan, await plan.compile(backend, signal));
+        if (plan === current) return program;
+        const state = await program.read([...names]);
+        await program.dispose();
+        program = await plan.compile(backend);
         current = plan;
-        await now().write(state);
-        return now();
+        await program.write(state);
+        return program;
       }
 
       return {
         update: async (feeds, clock) => (await turnTo(clock.observe ? observing : plain)).update(feeds, clock),
-        read: (wanted) => now().read(wanted),
+        read: (wanted) => program.read(wanted),
         async write(tensors) {
           for (const name of tensors.keys()) names.add(name);
-          await now().write(tensors);
+          await program.write(tensors);
         },
-        async dispose() {
-          for (const stepper of made.values()) await stepper.dispose();
-        },
+        dispose: () => program.dispose(),
       };
     },
   };

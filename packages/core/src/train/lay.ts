@@ -31,13 +31,15 @@ export function layPhase<E extends Example>(
   o: ResolvedTrainOptions,
   origin: Tensors = start.train,
 ): Laid {
-  const { attached, training } = attach(model, plan, start, origin);
+  const { active, forward, observe } = plan.method;
+  const bare = attach(model, plan, start, origin);
+  const { attached } = bare;
+  const training = observe && !observe.at ? observing(bare, plan) : bare.training;
   const { groups, of } = groupsOf(
     attached.trainables.map(({ rule }) => rule),
     o,
   );
   const stream = streamsOf(plan, start);
-  const { active, forward, observe } = plan.method;
   const steps = planSteps(training, {
     groups,
     groupOf: of,
@@ -46,7 +48,7 @@ export function layPhase<E extends Example>(
     ...(active && { selective: true }),
     ...(stream && { stream }),
     ...(forward && { forward: { plan, start, seed: o.seed } }),
-    ...(observe && { observing: observing(attach(model, plan, start, origin), plan) }),
+    ...(observe?.at && { observing: observing(attach(model, plan, start, origin), plan) }),
   });
   return { start, attached, steps, ...(stream && { streams: stream }) };
 }

@@ -74,7 +74,7 @@ export async function openPhase<E extends Example>(
       stepper.update(feeds, {
         ...rate,
         inputs: { ...methodInputs(plan, held, clock), ...activeInputs(plan, held, clock, o.seed) },
-        ...(method.observe && { observe: method.observe.at(clock, plan.config) }),
+        ...(method.observe?.at && { observe: method.observe.at(clock, plan.config) }),
       }),
     train: () => stepper.read(trained),
     state: () => stepper.read([...steps.state.keys()]),

@@ -101,7 +101,6 @@ export const increlora = /* @__PURE__ */ defineMethod({
   },
 
   observe: {
-    at: () => true,
     values({ p, target, c, dW }, ops) {
       const change = math.delta(p, c.alpha, ops);
       const inLayout = target.kind === 'conv1d' ? ops.transpose(change, [1, 0]) : change;

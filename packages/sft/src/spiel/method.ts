@@ -16,7 +16,7 @@ import { gathered, nothingGathered, seen } from './gather.js';
 import { grown } from './growth.js';
 import { filled } from './resume.js';
 import { sm3 } from './sm3.js';
-import { gathers } from './windows.js';
+import { opens } from './windows.js';
 
 const shapeOf = ({ parameters }: Target): readonly [number, number] =>
   parameters.weight!.shape as readonly [number, number];
@@ -76,22 +76,28 @@ export const spiel = /* @__PURE__ */ defineMethod({
     return { optimizer: adamwByAge({ betas: c.betas, eps: c.eps ?? 1e-6 }) };
   },
 
-  observe: {
-    at: (clock, c) => c.criterion === 'ag' && gathers(clock, c),
-    values: ({ p, dW, c }, ops) => (c.criterion === 'ag' ? observed(p, dW, ops) : {}),
-  },
+  scalars: (clock, c) => ({ choose: opens(clock, c) ? 1 : 0 }),
+
+  observe: { values: ({ p, s, dW, c }, ops) => (c.criterion === 'ag' ? observed(p, s.choose!, dW, ops) : {}) },
 
   onStep: grown,
 });
 
-/** The k largest gradients of a weight, and those at the k candidates. */
-function observed(p: GraphSite<SpielSettings>['p'], dW: ShapedValue, ops: Ops): Params<ShapedValue> {
+/**
+ * The k largest gradients of a weight, and those at the k candidates.
+ * @param choose 1 where candidates are chosen; at 0 none are looked for
+ */
+function observed(
+  p: GraphSite<SpielSettings>['p'],
+  choose: ShapedValue,
+  dW: ShapedValue,
+  ops: Ops,
+): Params<ShapedValue> {
   const flat = ops.reshape(dW, [elementCount(dW.shape.map(Number))]);
-  const shape = p.weight!.shape;
-  const k = ops.constant(indexTensor(shape.map(Number)));
+  const k = ops.reshape(ops.cast(ops.mul(choose, elementCount(p.weight!.shape.map(Number))), 'i64'), [1]);
   const outputs = [
-    { dtype: 'f32', shape },
-    { dtype: 'i64', shape },
+    { dtype: 'f32', shape: ['chosen'] },
+    { dtype: 'i64', shape: ['chosen'] },
   ] as const;
   const [, top] = ops.node('TopK', [ops.abs(flat), k], outputs, { axis: { type: 'int', value: 0 } });
   return {
