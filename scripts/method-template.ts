@@ -5,7 +5,10 @@ export interface Names {
   readonly type: string;
 }
 
-/** The hand-written files of a new method: a plain low-rank update whose tests pass, to be replaced by the paper's. */
+/**
+ * The hand-written files of a new method: everything but its mathematics. What is missing throws, so that the tests that
+ * need it fail with its place and no others do.
+ */
 export const methodTemplate = ({ name, constant, type }: Names): Readonly<Record<string, string>> => ({
   'src/config.ts': `import * as z from 'zod';
 
@@ -22,18 +25,14 @@ export type ${type}Options = z.input<typeof ${type}Config>;
 
 // a: r × in, b: out × r, s: the scale. Name the equation of the paper at each function.
 
-/** ΔW = s B A. */
-export const delta = (a: ShapedValue, b: ShapedValue, s: number, ops: Ops): ShapedValue => ops.mul(ops.matmul(b, a), s);
-
-/** x ΔWᵀ = s (x Aᵀ) Bᵀ without forming ΔW: [rows, in] -> [rows, out]. */
-export function apply(x: ShapedValue, a: ShapedValue, b: ShapedValue, s: number, ops: Ops): ShapedValue {
-  const low = ops.gemm(x, a, undefined, { transB: true });
-  return ops.gemm(low, b, undefined, { transB: true, alpha: s });
+/** ΔW: out × in. */
+export function delta(_a: ShapedValue, _b: ShapedValue, _s: number, _ops: Ops): ShapedValue {
+  throw new Error('${name}: ΔW is yet to be written, in src/math.ts.');
 }
 `,
-  'src/index.ts': `import { defineMethod, definePlugin, loraFileNames, lowRankTerm, tensorRef } from '@peftjs/core';
+  'src/index.ts': `import { alloc, defineMethod, definePlugin, loraFileNames, lowRankTerm, tensorRef } from '@peftjs/core';
 import { ${type}Config, type ${type}Settings } from './config.js';
-import { apply, delta } from './math.js';
+import { delta } from './math.js';
 
 export { ${type}Config, type ${type}Options, type ${type}Settings } from './config.js';
 
@@ -43,7 +42,7 @@ const scale = (c: ${type}Settings) => c.alpha / c.r;
 export const ${constant} = /* @__PURE__ */ defineMethod({
   spec: 'v1',
   name: '${name}',
-  paper: 'https://arxiv.org/abs/2106.09685',
+  paper: 'https://arxiv.org/abs/…',
   layout: 'LORA',
   additive: true,
   kinds: ['linear'],
@@ -52,11 +51,10 @@ export const ${constant} = /* @__PURE__ */ defineMethod({
   init: (target, c, rng) => ({
     train: {
       a: rng.fork('a').uniform([c.r, target.in], -1 / Math.sqrt(target.in), 1 / Math.sqrt(target.in)), // r × in
-      b: { dtype: 'f32', shape: [target.out, c.r], data: new Float32Array(target.out * c.r) }, // out × r: ΔW starts at 0
+      b: alloc('f32', [target.out, c.r]), // out × r: ΔW starts at 0
     },
   }),
   delta: ({ p, c }, ops) => delta(p.a!, p.b!, scale(c), ops),
-  apply: ({ x, p, c }, ops) => apply(x, p.a!, p.b!, scale(c), ops),
   toDelta: ({ p, c }) => ({ weight: lowRankTerm({ a: tensorRef(p.a!), b: tensorRef(p.b!) }, { scale: scale(c) }) }),
   size: (target, c) => c.r * (target.in + target.out),
 });

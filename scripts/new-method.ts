@@ -15,8 +15,8 @@ export function namesOf(name: string): Names {
 }
 
 /**
- * Writes packages/NAME and a changeset under `root`, a checkout or an empty folder. The manifest and the build
- * configuration are those of packages/lora, so that a new method starts where the others are.
+ * Writes packages/NAME and a changeset under `root`, and adds the package to those that the command brings. The manifest
+ * and the build configuration are those of packages/lora, so that a new method starts where the others are.
  * @returns the paths written, relative to `root`
  */
 export function newMethod(name: string, root = repository): string[] {
@@ -41,7 +41,24 @@ export function newMethod(name: string, root = repository): string[] {
     mkdirSync(dirname(join(root, file)), { recursive: true });
     writeFileSync(join(root, file), text, { flag: 'wx' });
   }
-  return Object.keys(files);
+  return [...Object.keys(files), ...joinCommand(names, root)];
+}
+
+/** Makes the package one of the command's. @returns the paths changed */
+function joinCommand({ name }: Names, root: string): string[] {
+  const [manifest, bundled] = ['package.json', join('src', 'bundled.ts')].map((file) => join('packages', 'cli', file));
+  const change = (file: string, edit: (text: string) => string) => {
+    writeFileSync(join(root, file), edit(readFileSync(join(root, file), 'utf8')));
+    return file;
+  };
+  return [
+    change(manifest!, (text) => {
+      const manifest = JSON.parse(text) as { dependencies: Record<string, string> };
+      manifest.dependencies[`@peftjs/${name}`] = '^1.0.0';
+      return `${JSON.stringify(manifest, null, 2)}\n`;
+    }),
+    change(bundled!, (text) => text.replace(/\];\n$/, `  () => import('@peftjs/${name}'),\n];\n`)),
+  ];
 }
 
 if (import.meta.url === pathToFileURL(resolve(process.argv[1] ?? '')).href) {

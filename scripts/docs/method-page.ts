@@ -1,5 +1,5 @@
 // The page of a method: its schema, its paper, what it reaches.
-import type { Method } from '@peftjs/core';
+import { type Method, sharedConfig } from '@peftjs/core';
 import { passesOver, percent, type Reached, type Step, withSpread } from './figures.js';
 import { optionTable, origin } from './option-table.js';
 
@@ -26,13 +26,11 @@ export function methodPage(
     '',
     origin(from, method.paper),
     '',
-    `It ${acts.join(' and ')}; targets may be of kind ${method.kinds.join(', ')}. ${
-      method.additive ? 'Its adapters add: `sum`, `scale` and merging are exact.' : 'Its adapters do not add to others.'
-    } They are saved in the layout \`${method.layout}\`.`,
+    `It ${acts.join(' and ')}; targets may be of kind ${method.kinds.join(', ')}. ${adding(method)} ${saved(method)}`,
     '',
     ...optionTable(method.config),
     '',
-    'Beside these it takes what all methods share: `targetModules`, `excludeModules`, `layersToTransform`, `layersPattern`, `modulesToSave`, `dropout`, `bias`.',
+    `Beside these it takes what all methods share: ${sharedKeys(method).join(', ')}.`,
     ...(rows.length > 0
       ? [
           '',
@@ -44,4 +42,28 @@ export function methodPage(
         ]
       : []),
   ].join('\n')}\n`;
+}
+
+function adding({ additive, adds }: Method): string {
+  if (!additive) return 'Its adapters do not add to others.';
+  const exact = 'Its adapters add: `sum`, `scale` and merging are exact';
+  return `${exact}${adds ? ', but for those of options that say otherwise' : ''}.`;
+}
+
+const saved = ({ layout }: Method): string =>
+  layout === 'PEFTJS'
+    ? 'They are saved in a layout of Hugging Face PEFT where one holds them exactly, else (and on request) in `PEFTJS`.'
+    : `They are saved in the layout \`${layout}\` of Hugging Face PEFT, or in \`PEFTJS\` where that does not hold them exactly.`;
+
+/** The keys that all methods share and this one has a place for. */
+function sharedKeys(method: Method): string[] {
+  const schema = sharedConfig(method.name);
+  const takes = (key: string, value: unknown) =>
+    (method.checkShared?.(schema.parse({ [key]: value })) ?? []).length === 0;
+  const branch = method.delta || method.apply || method.rewrite;
+  const refused = new Set([
+    ...(branch && takes('dropout', 0.1) ? [] : ['dropout']),
+    ...(takes('bias', 'all') ? [] : ['bias']),
+  ]);
+  return Object.keys(schema.shape).flatMap((key) => (refused.has(key) ? [] : [`\`${key}\``]));
 }
