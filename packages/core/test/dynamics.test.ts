@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { compare, referenceBackend, tinyModel, tinyRows } from '../../testkit/src/index.js';
+import { compare, countingBackend, referenceBackend, tinyModel, tinyRows } from '../../testkit/src/index.js';
 import {
   type Adapter,
   adamw,
@@ -168,22 +168,42 @@ describe('what a method may do in a run', () => {
     expect(new Set(seen).size).toBe(4);
   });
 
-  it('observe sees the gradient at the weight, only at its steps', async () => {
+  it('observe sees the gradient at the weight, only at its steps, with one program at a time', async () => {
     const seen: [number, number][] = [];
+    const open: number[] = [];
+    const backend = countingBackend(await referenceBackend());
     const method = dense({
       observe: { at: ({ step }) => step === 2, values: ({ dW }) => ({ g: dW }) },
       async onStep({ clock, observed }) {
         seen.push([clock.step, observed.size]);
+        open.push(backend.open().length);
         return undefined;
       },
     });
-    const watched = await ran(method);
+    const watched = await ran(method, { backend });
     expect(seen).toEqual([
       [1, 0],
       [2, 1],
       [3, 0],
       [4, 0],
     ]);
+    expect(open).toEqual([1, 1, 1, 1]);
+    close(watched.d, (await ran(dense({}))).d);
+  });
+
+  it('observe without `at` sees every step, in the program of the step', async () => {
+    const seen: number[] = [];
+    const backend = countingBackend(await referenceBackend());
+    const method = dense({
+      observe: { values: ({ dW }) => ({ g: dW }) },
+      async onStep({ observed }) {
+        seen.push(observed.size);
+        return undefined;
+      },
+    });
+    const watched = await ran(method, { backend });
+    expect(seen).toEqual([1, 1, 1, 1]);
+    expect(backend.compiled()).toBe(1);
     close(watched.d, (await ran(dense({}))).d);
   });
 
