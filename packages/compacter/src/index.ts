@@ -15,6 +15,7 @@ import { startLayers } from './init.js';
 import { compacterKind, compacterTerm } from './kind.js';
 import { bottleneckOf, type Letters, letters, shapesOf } from './letters.js';
 import { bottleneck } from './math.js';
+import { requireActivation, requireOneShared } from './saved.js';
 
 export { CompacterConfig, type CompacterOptions, type CompacterSettings } from './config.js';
 export { compacterKind, compacterTerm } from './kind.js';
@@ -50,7 +51,17 @@ export const compacter = /* @__PURE__ */ defineMethod({
     return problems;
   },
 
-  async plan({ sites }) {
+  checkShared({ bias, dropout }) {
+    const problems: string[] = [];
+    if (bias !== 'none')
+      problems.push(
+        `norms train their biases and a bottleneck ends in one of its own: leave bias ${JSON.stringify(bias)} out`,
+      );
+    if (dropout > 0) problems.push('a bottleneck has no dropout: leave dropout out');
+    return problems;
+  },
+
+  async plan({ sites, start }) {
     const taken = sites.filter(({ target, c }) => takesPart(target, c));
     if (!taken.some(({ target }) => !isNorm(target))) {
       const found = [...new Set(sites.map(({ target }) => target.role ?? 'none'))].join(', ');
@@ -59,6 +70,11 @@ export const compacter = /* @__PURE__ */ defineMethod({
         `compacter: no target has one of the roles ${sites[0]!.c.roles.join(', ')}; theirs are ${found}. Set roles, or other targetModules.`,
       );
     }
+    if (start)
+      await requireOneShared(
+        start,
+        taken.map(({ target }) => target.path),
+      );
     return new Map(taken.map(({ target }) => [target.path, {}]));
   },
 
@@ -86,11 +102,14 @@ export const compacter = /* @__PURE__ */ defineMethod({
   },
 
   fromKinds: [compacterKind.kind, 'dense'],
-  async fromDelta({ terms, target }) {
+  async fromDelta({ terms, target, c }) {
     const p: Record<string, Tensor> = {};
-    if (isNorm(target))
+    if (isNorm(target)) {
       for (const [name, term] of Object.entries(terms)) p[name] = toF32(await term.tensors.delta!.read());
-    else for (const letter of letters) p[letter] = toF32(await terms.weight!.tensors[letter]!.read());
+      return p;
+    }
+    requireActivation(target.path, terms.weight!, c.activation);
+    for (const letter of letters) p[letter] = toF32(await terms.weight!.tensors[letter]!.read());
     return p;
   },
 

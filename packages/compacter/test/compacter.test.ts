@@ -1,4 +1,17 @@
-import { bindMethod, createGraph, createOps, f32, train } from '@peftjs/core';
+import {
+  type Adapter,
+  baseLook,
+  bindMethod,
+  createGraph,
+  createOps,
+  f32,
+  resumeTensors,
+  settlePlan,
+  startTensors,
+  tensorRef,
+  toAdapter,
+  train,
+} from '@peftjs/core';
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { type CompacterOptions, compacter, compacterKind, compacterTerm } from '../src/index.js';
@@ -64,6 +77,50 @@ describe('compacter', () => {
       steps: 1,
     });
     await expect(nothing.result()).rejects.toThrow(/no target has one of the roles output, down; theirs are other/);
+  });
+
+  it('refuses biases and dropout, which have no place, at once', () => {
+    const bound = compacter({ n: 2, reductionFactor: 2, roles, targetModules: ['up'], bias: 'all', dropout: 0.1 });
+    expect(() => bindMethod(bound, tinyModel())).toThrow(/leave bias "all" out[\s\S]*leave dropout out/);
+  });
+
+  describe('training on', () => {
+    const { targets, parameters } = tinyModel();
+    const laidOut = async (activation: CompacterOptions['activation'], start?: Adapter) => {
+      const bound = compacter({ n: 2, reductionFactor: 2, roles, targetModules: ['up', 'mix'], activation });
+      const plan = bindMethod(bound, { targets: wide, parameters });
+      return settlePlan(plan, baseLook({ plan, parameters, seed: 0, ...(start && { start }) }));
+    };
+    // Two modules of the same width, which a bottleneck of four channels fits.
+    const wide = targets.map((target) => (target.path.endsWith('mix') ? { ...target, role: 'up' as const } : target));
+    const saved = async () => {
+      const plan = await laidOut('relu');
+      return toAdapter(plan, await startTensors(plan, { seed: 0, parameters }), { parameters });
+    };
+
+    it('refuses another activation', async () => {
+      const adapter = await saved();
+      const goOn = async (activation: CompacterOptions['activation']) =>
+        resumeTensors(await laidOut(activation, adapter), adapter, { seed: 1, parameters });
+      expect((await goOn('relu')).train.size).toBe(13);
+      await expect(goOn('tanh')).rejects.toMatchObject({
+        code: 'ADAPTER_MISMATCH',
+        message: expect.stringContaining('"model.layers.0.up" has the activation relu, this configuration tanh'),
+      });
+    });
+
+    it('refuses matrices that are not the same in all bottlenecks', async () => {
+      const adapter = await saved();
+      const path = 'model.layers.1.mix.weight';
+      const [term] = adapter.delta.params.get(path)!;
+      const other = { ...term!, tensors: { ...term!.tensors, a: tensorRef(f32([2, 2, 2], new Float32Array(8))) } };
+      const params = new Map(adapter.delta.params).set(path, [other]);
+      const mixed = { ...adapter, delta: { ...adapter.delta, params } };
+      await expect(laidOut('relu', mixed)).rejects.toMatchObject({
+        code: 'ADAPTER_MISMATCH',
+        message: expect.stringContaining('"model.layers.1.mix" has other shared matrices than "model.layers.0.up"'),
+      });
+    });
   });
 
   it('refuses terms of other widths, by name', () => {

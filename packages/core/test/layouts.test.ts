@@ -27,6 +27,7 @@ import {
   type Term,
   tensorRef,
   toF32,
+  vera,
   veraProjections,
   veraTerm,
   writeAdapter,
@@ -237,6 +238,20 @@ describe('the layout that writing chooses', () => {
     expect(tensors.get('base_model.vera_B')!.shape).toEqual([10, 3]);
   });
 
+  it('is VERA for scaled vectors too, which take the scale in', async () => {
+    const shared = pair();
+    const adapter = adapterOf({
+      'm.q.weight': [around('m.q', 6, shared, { scale: 0.5 })],
+      'm.v.weight': [around('m.v', 8, shared)],
+    });
+    const at = join(folder, 'scaled');
+    expect(await writeAdapter(at, adapter)).toEqual({ layout: 'VERA' });
+    const read = await readAdapter(at, { base });
+    const expected = (await vera.dense(adapter.delta.params.get('m.q.weight')![0]!, [6, 8])).data;
+    expect((await vera.dense(read.delta.params.get('m.q.weight')![0]!, [6, 8])).data).toEqual(expected);
+    expect(read.delta.params.get('m.v.weight')![0]!.meta.scale).toBe(1);
+  });
+
   it('is VERA without the matrices where their key gives them again', async () => {
     const config = { saveProjection: false, projectionPrngKey: 9 };
     const keep = async (key: number) => {
@@ -307,7 +322,6 @@ describe('a layout that is asked for', () => {
     ['IA3', { 'm.q.bias': scaled('m.q', 'output', 6)['m.q.bias']! }, 'without the outputs of the weight'],
     ['VERA', { 'm.q.weight': [low('q', [6, 8], 1)] }, '"m.q.weight" has updates of kind low-rank'],
     ['VERA', { 'm.q.weight': [around('m.q', 6), around('m.q', 6)] }, 'updates of kind vera, vera'],
-    ['VERA', { 'm.q.weight': [around('m.q', 6, pair(), { scale: 2 })] }, 'is scaled by 2; the layout has no scale'],
     [
       'VERA',
       { 'm.q.weight': [around('m.q', 6)], 'm.v.weight': [around('m.v', 8, { ...pair(), A: normal('other', [3, 8]) })] },

@@ -10,7 +10,8 @@ export function check(target: Target, c: LoraSettings): string[] {
   if (c.init === 'orthogonal' && c.r % 2 !== 0) problems.push(`an orthogonal start needs an even r, not ${c.r}`);
   if (startsFromWeight(c) && c.r > least)
     problems.push(`init ${c.init} takes r directions of the weight, which has ${least}, not ${c.r}`);
-  if (c.eva && c.init !== 'eva') problems.push('eva has no effect without init "eva"');
+  else if (c.r > Math.max(target.in, target.out))
+    problems.push(`a rank of ${c.r} is more than its ${target.out} outputs and ${target.in} inputs: lower r`);
   if (embedding && (c.init === 'eva' || startsFromWeight(c)))
     problems.push(`init ${c.init} is for layers that multiply by a weight, not for an embedding`);
   if (embedding && c.loraBias) problems.push('an embedding has no bias in B: leave loraBias out');

@@ -37,24 +37,42 @@ export function orthonormalFactors(w: Matrix, r: number): StartFactors {
   return { a: tensorOf(matmul(q, w)), b: tensorOf(transpose(q)) };
 }
 
-/** The first r columns of W made orthonormal one after the other (Gram and Schmidt, twice), as rows. */
+/**
+ * The first r columns of W made orthonormal one after the other (Gram and Schmidt, twice), as rows; r is at most the rows
+ * of W.
+ */
 function firstColumns(w: Matrix, r: number): Matrix {
   const q = matrix(r, w.rows);
   for (let k = 0; k < r; k++) {
-    const column = q.data.subarray(k * w.rows, (k + 1) * w.rows);
+    const column = rowOf(q, k);
     for (let i = 0; i < w.rows; i++) column[i] = w.data[i * w.columns + k]!;
-    const whole = norm(column);
-    for (let pass = 0; pass < 2; pass++)
-      for (let j = 0; j < k; j++) {
-        const before = q.data.subarray(j * w.rows, (j + 1) * w.rows);
-        const along = column.reduce((sum, x, i) => sum + x * before[i]!, 0);
-        for (let i = 0; i < column.length; i++) column[i] = column[i]! - along * before[i]!;
-      }
-    const rest = norm(column);
-    // A column that those before it make up adds no direction.
-    for (let i = 0; i < column.length; i++) column[i] = rest > 1e-12 * whole ? column[i]! / rest : 0;
+    let least = 1e-12 * norm(column);
+    let rest = turnAway(q, k);
+    // A column that those before it make up adds no direction: in its place stands an axis that does. What is left of all
+    // axes has squares that sum up to rows - k, so one of them keeps at least a norm of 1 / √rows.
+    for (let axis = 0; rest <= least && axis < w.rows; axis++) {
+      column.fill(0);
+      column[axis] = 1;
+      least = 0.5 / Math.sqrt(w.rows);
+      rest = turnAway(q, k);
+    }
+    for (let i = 0; i < column.length; i++) column[i] = column[i]! / rest;
   }
   return q;
+}
+
+const rowOf = ({ columns, data }: Matrix, k: number): Float64Array => data.subarray(k * columns, (k + 1) * columns);
+
+/** Takes the directions of the rows before row k out of it. The norm that is left. */
+function turnAway(q: Matrix, k: number): number {
+  const row = rowOf(q, k);
+  for (let pass = 0; pass < 2; pass++)
+    for (let j = 0; j < k; j++) {
+      const before = rowOf(q, j);
+      const along = row.reduce((sum, x, i) => sum + x * before[i]!, 0);
+      for (let i = 0; i < row.length; i++) row[i] = row[i]! - along * before[i]!;
+    }
+  return norm(row);
 }
 
 const norm = (x: Float64Array): number => Math.sqrt(x.reduce((sum, value) => sum + value * value, 0));

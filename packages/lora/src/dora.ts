@@ -23,6 +23,8 @@ export interface Factors {
 /**
  * ‖V‖ of V = W + s B A for every output, without forming V:
  * ‖V‖² = ‖W‖² + 2 s rowsum((W Aᵀ) ⊙ B) + s² rowsum((B A Aᵀ) ⊙ B).
+ * Never zero, since m is divided by it: what is left where B A takes W away is below float32's rounding of ‖W‖², and an
+ * output whose weights are all zero keeps m = 0.
  */
 export function norms(
   target: Target,
@@ -35,7 +37,8 @@ export function norms(
   const baa = ops.matmul(b, ops.gemm(a, a, undefined, { transB: true }));
   const both = ops.add(ops.mul(wa, 2 * s), ops.mul(baa, s ** 2));
   const change = ops.sum(ops.mul(both, b), [1], { keepdims: false });
-  return ops.sqrt(ops.add(squares, change));
+  const least = ops.add(ops.mul(squares, 2 ** -23), 1e-30);
+  return ops.sqrt(ops.max(ops.add(squares, change), least));
 }
 
 /**

@@ -16,10 +16,10 @@ import {
 import { check } from './check.js';
 import { LoraConfig, type LoraSettings } from './config.js';
 import { rescaled } from './dora.js';
-import { correction, planned, startBias, startFactors } from './init.js';
+import { correction, planned, startBias, startFactors, zeros } from './init.js';
 import * as math from './math.js';
 import { planTargets, startsFromWeight } from './plan.js';
-import { actingFactors, readFactors, savedFactors } from './saved.js';
+import { actingFactors, atScale, readFactors, requireSameFunction, savedFactors } from './saved.js';
 
 export { EvaConfig, type EvaSettings, LoraConfig, type LoraOptions, type LoraSettings } from './config.js';
 
@@ -87,17 +87,15 @@ export const lora = /* @__PURE__ */ defineMethod({
   },
 
   fromKinds: ['low-rank', 'dora'],
-  async fromDelta({ terms, c }) {
-    const { a, b, magnitude } = terms.weight!.tensors;
+  async fromDelta({ terms, target, c }) {
+    const weight = terms.weight!;
+    const { a, magnitude } = weight.tensors;
     const s = scaleOf(c);
-    // The stored scale may be another one (an adapter that was scaled): B takes the difference.
-    const ratio = Number(terms.weight!.meta.scale) / s;
-    const scaled = (tensor: Tensor): Tensor =>
-      ratio === 1 ? tensor : { ...tensor, data: (tensor.data as Float32Array).map((x) => x * ratio) };
-    const [A, B] = [await a!.read(), scaled(toF32(await b!.read()))];
-    const factors = readFactors({ a: A, b: B }, startsFromWeight(c) ? c.r : 0);
-    const bias = terms.bias && toF32(await terms.bias.tensors.delta!.read());
+    const saved = { a: await a!.read(), b: await atScale(weight, 'b', s) };
+    const factors = readFactors(saved, startsFromWeight(c) ? c.r : 0);
     const m = magnitude && toF32(await magnitude.read());
+    requireSameFunction(target, c, { ...factors, ...(m && { m }) });
+    const bias = terms.bias ? await atScale(terms.bias, 'delta', s) : c.loraBias && zeros([target.out]);
     return { ...factors, ...(bias && { bias }), ...(m && { m }), ...(c.fa && { k: correction(factors.a!, s) }) };
   },
 

@@ -1,4 +1,16 @@
-import { f32, type Ops, type Params, type ShapedValue, type Tensor, toF32 } from '@peftjs/core';
+import {
+  f32,
+  type Ops,
+  type Params,
+  Problems,
+  type ShapedValue,
+  type Target,
+  type Tensor,
+  type Term,
+  toF32,
+} from '@peftjs/core';
+import type { LoraSettings } from './config.js';
+import { startsFromWeight } from './plan.js';
 
 // What acts and is saved: [A; A₀] (2r × in) and [B, -B₀] (out × 2r) where the start is subtracted, else A and B.
 
@@ -22,6 +34,32 @@ export function savedFactors(p: Params<Tensor>): { a: Tensor; b: Tensor } {
       beside[2 * r * i + r + k] = -Number(b0.data[i * r + k]);
     }
   return { a: f32([2 * r, n], below), b: f32([m, 2 * r], beside) };
+}
+
+/** A tensor of a term at the scale s: the term may have another one (an adapter that was scaled), which it then takes in. */
+export async function atScale({ tensors, meta }: Term, name: string, s: number): Promise<Tensor> {
+  const tensor = toF32(await tensors[name]!.read());
+  const ratio = Number(meta.scale) / s;
+  return ratio === 1
+    ? tensor
+    : f32(
+        tensor.shape,
+        tensor.data.map((x) => x * ratio),
+      );
+}
+
+/**
+ * Whether what was saved is what the configuration trains.
+ * @throws PeftError ADAPTER_MISMATCH where the same factors would mean another function
+ */
+export function requireSameFunction(target: Target, c: LoraSettings, { a, a0, m }: Params<Tensor>): void {
+  const problems = new Problems();
+  if (startsFromWeight(c) && !a0)
+    problems.add(
+      `init ${c.init} goes on from the difference of rank ${2 * c.r} that it saves, and this has rank ${a!.shape[0]}: leave init out, or set r as it was trained.`,
+    );
+  if (c.dora && !m) problems.add('DoRA goes on from its magnitudes, and this has none: leave dora out.');
+  problems.throwIfAny('ADAPTER_MISMATCH', `lora cannot go on from the update of "${target.path}"`);
 }
 
 /** The factors of rank r again, from those that were saved. */

@@ -35,9 +35,9 @@ const c = LoraConfig.parse({ r, alpha: 3, dora: true });
 const s = 3 / r;
 
 /** The module with DoRA in it, over inputs of the graph. */
-async function forward(kind: Target['kind'], dropped: boolean, feeds: Record<string, Tensor>) {
+async function forward(kind: Target['kind'], dropped: boolean, feeds: Record<string, Tensor>, W = tensorsOf(kind).W) {
   const target = targetOf(kind);
-  const { W, bias } = tensorsOf(kind);
+  const { bias } = tensorsOf(kind);
   const graph = createGraph('module');
   const ops = createOps(graph);
   const p = Object.fromEntries(
@@ -78,6 +78,45 @@ describe('DoRA', () => {
       return Math.sqrt(square);
     });
     expectClose('norms', got!, f32([out], expected), { relToMax: 1e-6 });
+  });
+
+  it.each(kinds)('keeps an output whose weights are all zero as it is, with gradients of zero (%s)', async (kind) => {
+    const { W, bias, a, b, m } = tensorsOf(kind);
+    const zeroed = (tensor: Tensor, of: (at: number) => boolean) =>
+      f32(
+        tensor.shape,
+        data(tensor).map((x, at) => (of(at) ? 0 : x)),
+      );
+    const base = zeroed(W, (at) => (kind === 'linear' ? at < inside : at % out === 0));
+    const ids = kind === 'embedding';
+    const x: Tensor = ids
+      ? { dtype: 'i64', shape: [rows], data: BigInt64Array.of(0n, 4n, 2n) }
+      : rng.fork('x').normal([rows, inside]);
+    const feeds = { a, b: zeroed(b, (at) => at < r), m: zeroed(m, (at) => at === 0), x };
+    const { results } = await forward(kind, false, feeds, base);
+    for (let row = 0; row < rows; row++) expect(data(results.y)[row * out]).toBe(ids ? 0 : data(bias)[0]);
+    for (const letter of ['a', 'b', 'm']) expect(data(results[`d ${letter}`]).every(Number.isFinite)).toBe(true);
+    expect([data(results['d m'])[0], ...data(results['d b']).slice(0, r)]).toEqual([0, 0, 0]);
+  });
+
+  it('has a norm where B A takes the whole weight away, whatever rounding leaves', async () => {
+    const target = targetOf('linear');
+    for (let seed = 0; seed < 8; seed++) {
+      const [a, b] = [rng.fork('away', seed, 'a').normal([r, inside]), rng.fork('away', seed, 'b').normal([out, r])];
+      const W = f32(
+        [out, inside],
+        Float32Array.from({ length: out * inside }, (_, at) => {
+          const [o, i] = [Math.floor(at / inside), at % inside];
+          return -s * (data(b)[o * r]! * data(a)[i]! + data(b)[o * r + 1]! * data(a)[inside + i]!);
+        }),
+      );
+      const graph = createGraph('norms');
+      const ops = createOps(graph);
+      const given = { W: ops.constant(W), squares: ops.constant(f32([out], squaredNorms(target, W))), s };
+      ops.output(norms(target, { ...given, a: ops.constant(a), b: ops.constant(b) }, ops), 'norms');
+      const { norms: got } = await (await referenceBackend().compile(graph)).run({});
+      expect(data(got).every((norm) => norm > 0)).toBe(true);
+    }
   });
 
   it.each(kinds)('acts as the weight that is merged, without its bias (%s)', async (kind) => {
@@ -162,7 +201,7 @@ describe('DoRA', () => {
 
   it('does not go with a bias in B, nor with LoRA-FA', () => {
     const problems = (more: object) =>
-      lora.method.check!(targetOf('linear'), LoraConfig.parse({ dora: true, ...more }));
+      lora.method.check!(targetOf('linear'), LoraConfig.parse({ r, dora: true, ...more }));
     expect(problems({ loraBias: true }).join()).toContain('loraBias');
     expect(problems({ fa: true }).join()).toContain('LoRA-FA');
     expect(problems({})).toEqual([]);

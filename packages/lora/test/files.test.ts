@@ -9,6 +9,7 @@ import {
   type Look,
   readAdapter,
   resumeTensors,
+  scale,
   settlePlan,
   startTensors,
   toAdapter,
@@ -72,5 +73,57 @@ describe('files', () => {
       expect(read.method!.config).toMatchObject({ r: 2, alpha: 6, init: 'pissa' });
       expect(read.delta.params.get(`${up}.weight`)![0]!.tensors.a!.shape).toEqual([4, 6]);
     });
+  });
+});
+
+describe('training on', () => {
+  type Options = NonNullable<Parameters<typeof lora>[0]>;
+  const laidOut = async (options: Options, more: Partial<Look<LoraSettings>> = {}) => {
+    const plan = bindMethod(lora({ r: 2, alpha: 6, targetModules: ['up', 'mix'], ...options }), model);
+    return settlePlan(plan, { ...baseLook({ plan, parameters, seed: 0 }), ...more });
+  };
+  const saved = async (options: Options) => {
+    const plan = await laidOut(options);
+    return toAdapter(plan, await startTensors(plan, { seed: 0, parameters }), { parameters });
+  };
+  const goOn = async (adapter: Adapter, options: Options, more: Partial<Look<LoraSettings>> = {}) =>
+    resumeTensors(await laidOut(options, { start: adapter, ...more }), adapter, { seed: 1, parameters });
+
+  it.each([
+    ['init pissa', { init: 'pissa' }, /init pissa goes on from the difference of rank 4.* has rank 2: leave init out/],
+    ['init olora', { init: 'olora' }, /init olora goes on from the difference/],
+    ['DoRA', { dora: true }, /DoRA goes on from its magnitudes, and this has none: leave dora out/],
+  ] as const)('refuses plain factors under %s, where they mean another function', async (_, options, why) => {
+    await expect(goOn(await saved({}), options)).rejects.toMatchObject({
+      code: 'ADAPTER_MISMATCH',
+      message: expect.stringMatching(why),
+    });
+  });
+
+  it('goes on from the difference that PiSSA saves without looking at weights', async () => {
+    const plan = await laidOut({ init: 'pissa' });
+    const start = await startTensors(plan, { seed: 0, parameters });
+    const adapter = await toAdapter(plan, start, { parameters });
+    const weight = () => Promise.reject(new Error('not needed'));
+    expect(await goOn(adapter, { init: 'pissa' }, { weight })).toEqual(start);
+  });
+
+  it('begins a bias in B at zero where the adapter has none', async () => {
+    const { train } = await goOn(await saved({ init: false }), { init: false, loraBias: true });
+    expect([...train.get(`${up}:bias`)!.data].every((x) => x === 0)).toBe(true);
+  });
+
+  it('takes a scale into B and into its bias', async () => {
+    const options = { init: false, loraBias: true } as const;
+    const adapter = await saved(options);
+    const [whole, half] = [await goOn(adapter, options), await goOn(await scale(adapter, 0.5), options)];
+    for (const [letter, factor] of [
+      ['a', 1],
+      ['b', 0.5],
+      ['bias', 0.5],
+    ] as const) {
+      const values = whole.train.get(`${up}:${letter}`)!.data as Float32Array;
+      expect(half.train.get(`${up}:${letter}`)!.data).toEqual(values.map((x) => factor * x));
+    }
   });
 });

@@ -114,6 +114,8 @@ describe('configuration', () => {
     expect(check({ init: 'orthogonal', r: 3 }, target('linear', 4, 4))).toContain('even r');
     expect(check({ loraBias: true }, target('embedding', 4, 4))).toContain('bias');
     expect(check({ fa: true }, target('embedding', 4, 4))).toContain('zero');
+    expect(check({ r: 1e9 }, target('linear', 4, 5))).toContain('a rank of 1000000000 is more than its 5 outputs');
+    expect(check({ r: 5 }, target('linear', 4, 5))).toBe('');
     expect(check({ init: 'orthogonal', r: 4, fa: true, loraBias: true }, target('linear', 4, 4))).toBe('');
   });
 

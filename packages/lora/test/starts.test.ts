@@ -52,10 +52,20 @@ describe('OLoRA', () => {
       for (let j = 0; j < 3; j++) expect(product.data[row * 8 + j]).toBeCloseTo(w.data[row * 8 + j]!, 5);
   });
 
-  it('leaves out columns that add no direction', () => {
-    const { a, b } = orthonormalFactors(matrix(2, 3, [1, 2, 0, 1, 2, 1]), 2);
-    expect([...data(a), ...data(b)].every(Number.isFinite)).toBe(true);
-    expect([data(b)[1], data(b)[3]]).toEqual([0, 0]);
+  it.each([
+    ['one that another makes up', matrix(2, 3, [1, 2, 0, 1, 2, 1])],
+    ['one of zeros', matrix(3, 3, [0, 1, 0, 0, 0, 1, 0, 2, 0])],
+    ['nothing but zeros', matrix(3, 3)],
+  ])('has as many directions whatever the columns are: %s', (_, w) => {
+    const { a, b } = orthonormalFactors(w, 2);
+    const columns = [0, 1].map((k) => Array.from({ length: w.rows }, (_, i) => data(b)[2 * i + k]!));
+    const dot = (i: number, j: number) => columns[i]!.reduce((sum, x, at) => sum + x * columns[j]![at]!, 0);
+    expect(dot(0, 0)).toBeCloseTo(1, 6);
+    expect(dot(1, 1)).toBeCloseTo(1, 6);
+    expect(dot(0, 1)).toBeCloseTo(0, 6);
+    const product = productOf({ a, b });
+    for (let row = 0; row < w.rows; row++)
+      for (let j = 0; j < 2; j++) expect(product.data[row * 3 + j]).toBeCloseTo(w.data[row * 3 + j]!, 5);
   });
 });
 
@@ -214,6 +224,10 @@ describe('EVA', () => {
     const planned = await lora.method.plan!({ ...look({}), start });
     expect([...planned.keys()]).toEqual(['steep']);
     expect(planned.get('steep')!.c).toEqual({ r: 3, alpha: 6 });
+
+    const nothing = { ...term, meta: { ...term.meta, scale: 0 } };
+    const scaled = { ...start, delta: { ...delta, params: new Map([['steep.weight', [nothing]]]) } };
+    await expect(lora.method.plan!({ ...look({}), start: scaled })).rejects.toThrow(/"steep" .* is scaled by 0/);
   });
 });
 
@@ -226,8 +240,20 @@ describe('a start that looks at the base', () => {
     expect(check({ init: 'pissa', r: 5 })).toContain('has 4, not 5');
     expect(check({ init: 'olora', r: 2 }, 'embedding')).toContain('embedding');
     expect(check({ init: 'eva', r: 2 }, 'embedding')).toContain('embedding');
-    expect(check({ eva: {} })).toContain('init "eva"');
+    expect(() => lora({ eva: {} })).toThrow(/eva: has no effect without init "eva"/);
     expect(check({ init: 'pissa', r: 4 })).toBe('');
+  });
+
+  it('says all weights that have no direction to start at', async () => {
+    const where = ['p', 'q'].map((path): Target => ({ kind: 'linear', path, in: 6, out: 4, parameters: {} }));
+    const plan = (init: LoraSettings['init']) =>
+      lora.method.plan!({
+        sites: where.map((target) => ({ target, c: LoraConfig.parse({ r: 2, init }) })),
+        rng,
+        weight: async () => f32([4, 6], new Float32Array(24)),
+      } as unknown as Look<LoraSettings>);
+    await expect(plan('pissa')).rejects.toThrow(/"p.weight" is zero everywhere[\s\S]*"q.weight" is zero everywhere/);
+    expect((await plan('olora')).size).toBe(2);
   });
 
   it('refuses to begin before its plan', () => {

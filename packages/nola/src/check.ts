@@ -1,7 +1,7 @@
 import { randomAlgorithm, type Term } from '@peftjs/core';
 import { type Bits, savedForm } from './coefficients.js';
 import { variants, widths } from './config.js';
-import { describe, fingerprint, version } from './term.js';
+import { describe, fingerprint, version, versions } from './term.js';
 
 const whole = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) > 0;
 
@@ -12,7 +12,7 @@ export function problemsOf({ meta, tensors }: Term, shape: readonly number[]): s
   if (meta.seed === undefined) out.push('it has no seed, and without it its coefficients mean nothing');
   else if (!/^\d{1,20}$/.test(String(meta.seed)) || BigInt(String(meta.seed)) >= 1n << 64n)
     out.push(`its seed ${meta.seed} is no integer from 0 to 2^64 - 1`);
-  if (meta.algorithm !== randomAlgorithm || meta.version !== version)
+  if (meta.algorithm !== randomAlgorithm || !versions.includes(meta.version))
     out.push(
       `its matrices are of ${meta.algorithm}, version ${meta.version}; this release makes those of ${randomAlgorithm}, version ${version}`,
     );
@@ -40,9 +40,9 @@ export function problemsOf({ meta, tensors }: Term, shape: readonly number[]): s
 /** Whether the seed gives the matrices that the term was trained with. */
 export function fingerprintProblems(term: Term, shape: readonly number[]): string[] {
   const d = describe(term, shape);
-  const own = fingerprint(d.seed, d, d);
+  const own = fingerprint(d.seed, d, d, term.meta.version);
   if (own === term.meta.fingerprint) return [];
   return [
-    `its seed makes matrices that begin with ${own} here, and with ${term.meta.fingerprint} where it was trained: it belongs to another shape or another generator`,
+    `its seed makes matrices of the fingerprint ${own} here, and of ${term.meta.fingerprint} where it was trained: it belongs to another shape or another generator`,
   ];
 }

@@ -1,4 +1,14 @@
-import { f32, packInt4, type Tensor, type TensorRef, tensor, tensorRef, toF32, unpackI4 } from '@peftjs/core';
+import {
+  f32,
+  PeftError,
+  packInt4,
+  type Tensor,
+  type TensorRef,
+  tensor,
+  tensorRef,
+  toF32,
+  unpackI4,
+} from '@peftjs/core';
 import type { widths } from './config.js';
 
 /** Largest magnitude of a rounded coefficient. */
@@ -21,10 +31,19 @@ function rounded(x: number): number {
   return below % 2 === 0 ? below : below + 1;
 }
 
-/** Symmetric, by the largest magnitude: step = max |c| / 127 (or 7), q = round(c / step), halves to even. */
+/**
+ * Symmetric, by the largest magnitude: step = max |c| / 127 (or 7), q = round(c / step), halves to even.
+ * @throws PeftError TRAINING_DIVERGED when a coefficient to be rounded is not finite
+ */
 export function save(coefficients: Tensor, bits: Bits): Saved {
   if (bits === 32) return { tensor: tensorRef(coefficients), step: 1 };
   const values = coefficients.data as Float32Array;
+  const stray = values.find((x) => !Number.isFinite(x));
+  if (stray !== undefined)
+    throw new PeftError(
+      'TRAINING_DIVERGED',
+      `nola: a coefficient is ${stray}, which has no rounding to ${bits} bits: train with a lower rate, or save with bits 32.`,
+    );
   const step = Math.fround(values.reduce((max, x) => Math.max(max, Math.abs(x)), 0) / largest[bits]) || 1;
   const whole = Int8Array.from(values, (x) => Math.max(-largest[bits], Math.min(largest[bits], rounded(x / step))));
   const packed = bits === 4 ? packInt4(whole) : whole;

@@ -1,5 +1,16 @@
-import { defineMethod, definePlugin, f32, loraFileNames, PeftError, type Tensor } from '@peftjs/core';
+import {
+  defineMethod,
+  definePlugin,
+  f32,
+  loraFileNames,
+  type Params,
+  PeftError,
+  type Target,
+  type Tensor,
+  type Term,
+} from '@peftjs/core';
 import { materialized } from './bases.js';
+import { problemsOf } from './check.js';
 import { NolaConfig, type NolaSettings } from './config.js';
 import { coefficientsOf, seededLowRank } from './kind.js';
 import * as math from './math.js';
@@ -13,7 +24,7 @@ import {
   tensorOfSeed,
   trainingBases,
 } from './source.js';
-import { seededTerm } from './term.js';
+import { describe, seededTerm } from './term.js';
 
 export { NolaConfig, type NolaOptions, type NolaSettings } from './config.js';
 export { materialize } from './export.js';
@@ -21,6 +32,14 @@ export { seededLowRank } from './kind.js';
 
 const scale = ({ alpha, r }: NolaSettings) => alpha / r;
 const floats = (tensor: Tensor) => tensor.data as Float32Array;
+
+const shapeOf = ({ kind, in: inside, out }: Target) => (kind === 'conv1d' ? [inside, out] : [out, inside]);
+
+/** The seed of a saved update, so that a run that goes on from it makes its bases once. */
+function savedSeed(term: Term | undefined, target: Target): Params<Tensor> {
+  if (!term || problemsOf(term, shapeOf(target)).length > 0) return {};
+  return { seed: tensorOfSeed(describe(term, shapeOf(target)).seed) };
+}
 
 /** What follows from the seed and stays: A₀, and the bases where there is room for them. */
 function frozenOf(seed: Seed, c: NolaSettings, extents: Extents) {
@@ -53,14 +72,15 @@ export const nola = /* @__PURE__ */ defineMethod({
       : [],
 
   /** Which targets keep their bases in memory: the first ones that fit. What is left of `cache` goes to the next. */
-  async plan({ sites }) {
+  async plan({ sites, start }) {
     let room = (sites[0]?.c.cache ?? 0) * 2 ** 20;
     return new Map(
       sites.map(({ target, c }) => {
         const bytes = bytesOfBases(c, target);
         const cache = bytes <= room ? bytes / 2 ** 20 : 0;
         room -= cache * 2 ** 20;
-        return [target.path, { c: { cache } }] as const;
+        const tensors = savedSeed(start?.delta.params.get(`${target.path}.weight`)?.[0], target);
+        return [target.path, { c: { cache }, tensors }] as const;
       }),
     );
   },
@@ -69,9 +89,9 @@ export const nola = /* @__PURE__ */ defineMethod({
    * One factor must have a direction while the other is zero: with both at zero no coefficient ever gets a gradient.
    * NOTE: the paper has no A₀ and leaves the start of the coefficients open; here A then starts as wide as LoRA's.
    */
-  init(target, c, rng) {
+  init(target, c, rng, given) {
     const { bases: k, variant } = c;
-    const seed = (BigInt(rng.key[1]) << 32n) | BigInt(rng.key[0]);
+    const seed = given.seed ? seedOf(given.seed) : (BigInt(rng.key[1]) << 32n) | BigInt(rng.key[0]);
     const constant = (value: number) => f32([k], new Float32Array(k).fill(value));
     const first = variant === 'vit' ? 1 / k : 0;
     const alpha = variant === 'paper' ? rng.fork('alpha').normal([k], 0, 1 / Math.sqrt(target.in)) : constant(first);
@@ -101,15 +121,9 @@ export const nola = /* @__PURE__ */ defineMethod({
     return { weight: seededTerm(p, layout, target) };
   },
 
-  async fromDelta({ terms, target, c }) {
-    const term = terms.weight!;
-    if (term.kind !== seededLowRank.kind)
-      throw new PeftError(
-        'CONFIG_UNSUPPORTED',
-        `"${target.path}" is an update of kind ${term.kind}: NOLA trains on from coefficients with their seed only.`,
-      );
-    const shape = target.kind === 'conv1d' ? [target.in, target.out] : [target.out, target.in];
-    const found = await coefficientsOf(term, shape);
+  fromKinds: [seededLowRank.kind],
+  async fromDelta({ terms, target, c, fresh }) {
+    const found = await coefficientsOf(terms.weight!, shapeOf(target));
     const different = (['r', 'bases', 'variant'] as const).filter((key) => found[key] !== c[key]);
     if (different.length > 0 || found.scale !== scale(c))
       throw new PeftError(
@@ -123,7 +137,8 @@ export const nola = /* @__PURE__ */ defineMethod({
         `"${target.path}" has no A0 and only coefficients of zero: no gradient ever reaches them. Start it afresh.`,
       );
     const k = c.bases;
-    return { alpha: f32([k], found.alpha), beta: f32([k], found.beta), ...frozenOf(found.seed, c, target) };
+    const frozen = seedOf(fresh.seed!) === found.seed ? {} : frozenOf(found.seed, c, target);
+    return { alpha: f32([k], found.alpha), beta: f32([k], found.beta), ...frozen };
   },
 
   size: (_, c) => 2 * c.bases,

@@ -1,10 +1,15 @@
 import { type Params, randomAlgorithm, type Tensor, type Term } from '@peftjs/core';
+import type { Bases } from './bases.js';
 import { type Bits, save } from './coefficients.js';
 import type { NolaSettings } from './config.js';
 import { basesOf, type Extents, type Seed, startBasis } from './source.js';
 
-/** How the matrices of a term follow from its seed. Anything that changes a number of them needs a new one. */
-export const version = 1;
+/**
+ * How the matrices of a term and its fingerprint follow from its seed. Anything that changes a number of them needs a new
+ * version. Version 1 had the same matrices, and a fingerprint of first numbers alone.
+ */
+export const version = 2;
+export const versions: readonly unknown[] = [1, version];
 
 /** What a term says of itself, with the extents of its factors. */
 export interface Description extends Extents {
@@ -16,20 +21,29 @@ export interface Description extends Extents {
   readonly transposed: boolean;
 }
 
-/** The first numbers of A₀ and of both first bases, bit by bit: another generator shows. */
+/** Some numbers of a basis: the first ones, or the last ones. */
+function numbersOf(bases: Bases, basis: number, end: 'first' | 'last'): Float32Array {
+  const out = new Float32Array(Math.min(4, bases.size));
+  bases.fill(basis, end === 'first' ? 0 : bases.size - out.length, out);
+  return out;
+}
+
+/**
+ * The first numbers of A₀ and of both first bases and the last numbers of both last bases, bit by bit: another generator
+ * shows in the first, other extents in the last.
+ */
 export function fingerprint(
   seed: Seed,
   layout: Pick<Description, 'r' | 'bases' | 'variant'>,
   extents: Extents,
+  of: unknown = version,
 ): string {
   const { a, b } = basesOf(seed, layout, extents);
   const start = startBasis(seed, layout, extents);
-  const firsts = [a, b, ...(start ? [start] : [])].map((bases) => {
-    const out = new Float32Array(Math.min(4, bases.size));
-    bases.fill(0, 0, out);
-    return [...out];
-  });
-  const words = new Uint32Array(Float32Array.from(firsts.flat()).buffer);
+  const firsts = [a, b, ...(start ? [start] : [])].map((bases) => numbersOf(bases, 0, 'first'));
+  const lasts = of === 1 ? [] : [a, b].map((bases) => numbersOf(bases, bases.count - 1, 'last'));
+  const numbers = [...firsts, ...lasts].flatMap((part) => [...part]);
+  const words = new Uint32Array(Float32Array.from(numbers).buffer);
   return [...words].map((word) => word.toString(16).padStart(8, '0')).join('');
 }
 

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import {
   type Adapter,
   type Bound,
+  baseLook,
   bindMethod,
   createRandom,
   evaluate,
   f32,
   isPeftError,
+  lettersOf,
   lowRank,
   readAdapter,
   resumeTensors,
@@ -108,6 +110,10 @@ describe('bases', () => {
 });
 
 describe('coefficients', () => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('coefficients of %s are not rounded', (x) => {
+    expect(() => save(f32([2], [1, x]), 8)).toThrow(`a coefficient is ${x}`);
+  });
+
   it('are rounded to the nearest step of the largest, halves to even', async () => {
     const eight = save(f32([5], [127 / 128, -63.5 / 128, 2.5 / 128, 0, -127 / 128]), 8);
     expect(eight.step).toBe(1 / 128);
@@ -235,9 +241,9 @@ describe('the file', () => {
 
   it('says what makes its matrices', async () => {
     const { meta } = termOf((await laidOut()).adapter);
-    expect(meta).toMatchObject({ algorithm: 'philox4x32-10/1', version: 1, variant: 'language', r: 4, bases: 16 });
+    expect(meta).toMatchObject({ algorithm: 'philox4x32-10/1', version: 2, variant: 'language', r: 4, bases: 16 });
     expect(String(meta.seed)).toMatch(/^\d+$/);
-    expect(String(meta.fingerprint)).toMatch(/^[0-9a-f]{96}$/);
+    expect(String(meta.fingerprint)).toMatch(/^[0-9a-f]{160}$/);
   });
 
   it('needs the package that defines the kind', () =>
@@ -261,8 +267,8 @@ describe('the file', () => {
     [{ seed: undefined }, 'it has no seed'],
     [{ seed: '18446744073709551616' }, 'its seed 18446744073709551616'],
     [{ algorithm: 'mt19937' }, 'its matrices are of mt19937'],
-    [{ version: 2 }, 'version 2'],
-    [{ fingerprint: '00' }, 'begin with'],
+    [{ version: 3 }, 'version 3'],
+    [{ fingerprint: '00' }, 'of the fingerprint'],
     [{ variant: 'audio' }, 'its variant audio'],
     [{ bits: 2 }, 'have 2 bits'],
     [{ bases: 17 }, 'its alpha is f32 [16], needed is f32 [17]'],
@@ -284,8 +290,20 @@ describe('the file', () => {
   it('is refused for another shape', async () => {
     const { adapter } = await laidOut();
     const [out, inside] = shapeOf(adapter) as [number, number];
-    expect(await seededLowRank.check!(termOf(adapter), [out, inside + 4])).toHaveLength(1);
+    for (const shape of [
+      [out, inside + 4],
+      [out + 4, inside],
+    ])
+      expect(await seededLowRank.check!(termOf(adapter), shape)).toHaveLength(1);
     expect(seededLowRank.problems(termOf(adapter), [out])).toEqual([expect.stringContaining('changes a matrix')]);
+  });
+
+  it('is read with the fingerprint of version 1, which had first numbers alone', async () => {
+    const { adapter } = await laidOut();
+    const { fingerprint } = termOf(adapter).meta;
+    const old = changed(termOf(adapter), { version: 1, fingerprint: String(fingerprint).slice(0, 96) });
+    expect(await seededLowRank.check!(old, shapeOf(adapter))).toEqual([]);
+    expect(await seededLowRank.check!(changed(old, { seed: '7' }), shapeOf(adapter))).toHaveLength(1);
   });
 
   it.each([8, 4] as const)('with coefficients of %i bits is smaller and close', async (bits) => {
@@ -335,6 +353,18 @@ describe('training on', () => {
     const { frozen } = await going(plan, adapter);
     expect(frozen).toEqual(start.frozen);
     expect(seedOf(frozen.get('model.layers.0.up:seed')!)).toBe(BigInt(String(termOf(adapter).meta.seed)));
+  });
+
+  it('makes the bases of the saved seed once', async () => {
+    const { adapter, plan, model } = await laidOut();
+    const look = baseLook({ plan, parameters: model.parameters, seed: 99, start: adapter });
+    const settled = await settlePlan(plan, look);
+    const { frozen } = await startTensors(settled, { seed: 99, parameters: model.parameters });
+    const [{ target, c }] = settled.sites as [(typeof settled.sites)[number]];
+    expect(seedOf(frozen.get(`${target.path}:seed`)!)).toBe(BigInt(String(termOf(adapter).meta.seed)));
+    const fresh = lettersOf(target.path, frozen);
+    const again = await nola.method.fromDelta!({ terms: { weight: termOf(adapter) }, target, c: c as never, fresh });
+    expect(Object.keys(again)).toEqual(['alpha', 'beta']);
   });
 
   it('refuses another configuration, and a kind without a seed', async () => {

@@ -5,6 +5,7 @@ import {
   type GraphSite,
   type Ops,
   tensorRef,
+  vera as veraKind,
   veraProjections,
   veraTerm,
 } from '@peftjs/core';
@@ -13,6 +14,9 @@ import * as math from './math.js';
 import { savedProjections, savedVectors } from './saved.js';
 
 export { VeraConfig, type VeraOptions, type VeraSettings } from './config.js';
+
+/** Numbers of a matrix that any machine holds in one array: float32 in two gigabytes. */
+const most = 2 ** 29;
 
 /** What acts in a module. */
 const factorsOf = ({ p, target }: GraphSite<VeraSettings>, ops: Ops): math.Factors => ({
@@ -31,6 +35,11 @@ export const vera = /* @__PURE__ */ defineMethod({
   kinds: ['linear', 'conv1d'],
   config: VeraConfig,
   fileNames: { dropout: 'vera_dropout' },
+
+  check(target, { r }) {
+    const numbers = r * Math.max(target.in, target.out);
+    return numbers > most ? [`a rank of ${r} needs a matrix of ${numbers} numbers, the most are ${most}: lower r`] : [];
+  },
 
   /** An adapter to train on keeps its own matrices, wherever they were drawn. */
   async plan({ sites, start }) {
@@ -62,7 +71,8 @@ export const vera = /* @__PURE__ */ defineMethod({
     return { weight: veraTerm(tensors, { transposed: target.kind === 'conv1d' }) };
   },
 
-  fromDelta: ({ terms, target }) => savedVectors(target.path, terms.weight!),
+  fromKinds: [veraKind.kind],
+  fromDelta: ({ terms }) => savedVectors(terms.weight!),
 
   size: ({ out }, { r }) => out + r,
 });

@@ -13,6 +13,7 @@ import {
   settlePlan,
   startTensors,
   type Tensor,
+  type TensorRef,
   tensorRef,
   toAdapter,
   veraProjections,
@@ -102,6 +103,12 @@ describe('configuration', () => {
     expect(message).toContain(named);
   });
 
+  it('refuses a rank whose matrices no array holds', async () => {
+    const { code, message } = await refusal(() => laidOut({ r: 1e9 }));
+    expect(code).toBe('CONFIG_INVALID');
+    expect(message).toContain('a rank of 1000000000 needs a matrix of 8000000000 numbers');
+  });
+
   it('refuses other kinds of modules', async () => {
     expect(await refusal(() => laidOut({ targetModules: ['embed'] }))).toMatchObject({ code: 'CONFIG_INVALID' });
   });
@@ -147,9 +154,35 @@ describe('the file', () => {
       expect(read.peft).toMatchObject({ r: 4, save_projection: saveProjection, projection_prng_key: 2 });
     }
   });
+
+  it('holds a scaled adapter too, with the matrices once', async () => {
+    const adapter = await trained({ r: 4 });
+    const half = await scale(adapter, 0.5);
+    const { layout, files } = await encodeAdapter(half);
+    const sizeOf = (of: typeof files) => of.get('adapter_model.safetensors')!.length;
+    expect([layout, sizeOf(files)]).toEqual(['VERA', sizeOf((await encodeAdapter(adapter)).files)]);
+  });
 });
 
 describe('training on', () => {
+  it('reads matrices that all modules refer to once', async () => {
+    const adapter = await trained({ r: 4 });
+    const { A } = adapter.delta.params.get('model.layers.0.up.weight')![0]!.tensors;
+    let reads = 0;
+    const counted: TensorRef = {
+      ...A!,
+      read: (options) => {
+        reads++;
+        return A!.read(options);
+      },
+    };
+    await laidOut(
+      { r: 4 },
+      changed(adapter, (_, term) => ({ ...term, tensors: { ...term.tensors, A: counted } })),
+    );
+    expect(reads).toBe(1);
+  });
+
   it('keeps matrices that were drawn elsewhere', async () => {
     const adapter = await trained({ r: 4, projectionPrngKey: 1 });
     const { A, B } = adapter.delta.params.get('model.layers.0.up.weight')![0]!.tensors;

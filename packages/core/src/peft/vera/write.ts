@@ -2,7 +2,8 @@ import type { Adapter, Term } from '../../delta/delta.js';
 import { scaleOf } from '../../delta/kinds/common.js';
 import { vera } from '../../delta/kinds/vera.js';
 import { Problems } from '../../errors.js';
-import { tensorRef } from '../../tensor/refs.js';
+import { toF32 } from '../../tensor/convert.js';
+import { f32, tensorRef } from '../../tensor/refs.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import { toFile } from '../common/config.js';
 import { completeConfig, moduleOf, ownConfig, targetRules } from '../common/describe.js';
@@ -60,7 +61,7 @@ export async function writeVera(adapter: Adapter): Promise<LayoutFiles> {
   return { config, tensors, shapes };
 }
 
-/** One unscaled term of VeRA a module, all with the same projections. */
+/** One term of VeRA a module, unscaled, all with the same projections. */
 async function gather({ delta }: Adapter, problems: Problems): Promise<ReadonlyMap<string, Term>> {
   const modules = new Map<string, Term>();
   let first: { readonly path: string; readonly term: Term } | undefined;
@@ -72,14 +73,27 @@ async function gather({ delta }: Adapter, problems: Problems): Promise<ReadonlyM
       continue;
     }
     first ??= { path, term: term! };
-    if (scaleOf(term!) !== 1) problems.add(`"${path}" is scaled by ${scaleOf(term!)}; the layout has no scale.`);
     for (const side of ['A', 'B'] as const)
       if (!(await sameNumbers(term!.tensors[side]!, first.term.tensors[side]!)))
         problems.add(`"${path}" has another ${side} than "${first.path}"; in the layout all modules share one.`);
-    modules.set(moduleOf(path), term!);
+    modules.set(moduleOf(path), await unscaled(term!));
   }
   if (modules.size === 0 && problems.list.length === 0) problems.add('it changes no weight.');
   return modules;
+}
+
+/** The same update with its scale in b: the layout has no place for one. */
+async function unscaled(term: Term): Promise<Term> {
+  const s = scaleOf(term);
+  if (s === 1) return term;
+  const { shape, data } = toF32(await term.tensors.b!.read());
+  const b = tensorRef(
+    f32(
+      shape,
+      data.map((x) => s * x),
+    ),
+  );
+  return { ...term, tensors: { ...term.tensors, b }, meta: { ...term.meta, scale: 1 } };
 }
 
 async function drawnFrom(key: number, { A, B }: Projections<TensorRef>): Promise<boolean> {
