@@ -179,6 +179,40 @@ describe('train', () => {
     await expectPeftError(() => go({ data: [] }), ['DATA_INVALID'], ['no rows']);
   });
 
+  it('makes the masks of a micro-batch when its turn comes', async () => {
+    const done: string[] = [];
+    const model = tinyModel();
+    const batch: typeof model.task.batch = (...given) => {
+      const { rows, ...rest } = model.task.batch(...given);
+      return {
+        ...rest,
+        get rows() {
+          done.push('mask');
+          return rows;
+        },
+      };
+    };
+    const logging: typeof backend = {
+      ...backend,
+      async compile(graph, options) {
+        const program = await backend.compile(graph, options);
+        return {
+          ...program,
+          async run(feeds, at) {
+            done.push('run');
+            return program.run(feeds, at);
+          },
+        };
+      },
+    };
+    const dropping = { method: tinyLora({ targetModules: ['up'], dropout: 0.3 }), backend: logging };
+    await train(
+      { ...model, task: { ...model.task, batch } },
+      { ...{ ...basic, epochs: undefined }, ...dropping, steps: 1, gradAccumulation: 3 },
+    ).result();
+    expect(done).toEqual(['mask', 'run', 'mask', 'run', 'mask', 'run', 'run']); // the update last
+  });
+
   it('is cold, and stops when it is left or cancelled', async () => {
     let disposed = 0;
     let compiled = 0;

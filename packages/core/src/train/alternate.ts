@@ -24,7 +24,8 @@ export function alternatingSteps(plain: StepPlan, observing: StepPlan): StepPlan
       }
 
       return {
-        update: async (feeds, clock) => (await turnTo(clock.observe ? observing : plain)).update(feeds, clock),
+        update: async (microBatches, clock) =>
+          (await turnTo(clock.observe ? observing : plain)).update(microBatches, clock),
         read: (wanted) => program.read(wanted),
         async write(tensors) {
           for (const name of tensors.keys()) names.add(name);

@@ -50,8 +50,7 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
       const all = Array.from({ length: count }, (_, t) => order.update(t).batches).flat();
       for (const indices of all.slice(0, count)) {
         const batch = await loadBatch(model.task, examples, indices);
-        const [feeds] = batchFeeds([batch], { inputs: [], seed, update: 0 });
-        const results = await program.run(feedsOf(graph, feeds!));
+        const results = await program.run(feedsOf(graph, batchFeeds(batch)));
         yield { batch, outputs: new Map([...values].map(([path, value]) => [path, results[outputs.get(value)!]!])) };
       }
     } finally {

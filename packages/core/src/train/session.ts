@@ -2,7 +2,7 @@ import { type Start, toAdapter } from '../adapter/start.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { createRandom } from '../tensor/random.js';
-import { batchFeeds } from './batch-feeds.js';
+import { microBatches } from './batch-feeds.js';
 import { type Progress, type RunTensors, writeCheckpoint } from './checkpoint.js';
 import type { TrainEvent } from './events.js';
 import { judge, requireFinite } from './judge.js';
@@ -69,7 +69,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
       order.update(t).batches.map((indices) => loadBatch(task, prepared.examples, indices)),
     );
     const factor = schedules[progress.phase]!(at.phaseStep - 1);
-    const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
+    const feeds = microBatches(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
     // Tensors that begin anew are counted anew: their moments are corrected as those of a start.
     const rate = { step: method.next ? at.phaseStep : at.step, factor };
     const { loss, gradNorm, penalty, observed } = await now.update(feeds, at, rate);
