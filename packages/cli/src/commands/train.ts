@@ -53,7 +53,10 @@ const options = z.object({
   steps: integer(1).optional().meta({ flags: '--steps <n>', description: 'updates, instead of epochs' }),
   batchSize: integer(1).default(8).meta({ flags: '--batch-size <n>', description: 'rows of a batch' }),
   maxLength: integer(1).optional().meta({ flags: '--max-length <n>', description: 'tokens a row is cut to' }),
-  schedule: z.string().default('linear').meta({ flags: '--schedule <name>', description: 'shape of the rate' }),
+  schedule: ScheduleConfig.default('linear').meta({
+    flags: '--schedule <name>',
+    description: 'shape of the rate: constant, cosine, polynomial, ...',
+  }),
   warmupRatio: fraction()
     .optional()
     .meta({ flags: '--warmup-ratio <part>', description: 'part of the updates that warm up' }),
@@ -163,7 +166,7 @@ export const trainCommand = defineCommand({
         backend,
         lr: o.lr,
         batchSize: o.batchSize,
-        schedule: ScheduleConfig.parse(o.schedule),
+        schedule: o.schedule,
         weightDecay: o.weightDecay,
         gradAccumulation: o.gradAccumulation,
         seed: o.seed,
