@@ -118,7 +118,7 @@ export async function* stepsOf(trained: Trained, recipe: Recipe, feeds: Feeds, b
     for (let t = 0; t < recipe.steps; t++) {
       const clock = clockAt(t + 1, recipe.steps);
       const inputs = methodInputs(plan, start.held, clock);
-      const { loss, penalty = 0 } = await stepper.update([feeds], {
+      const { loss, penalty = 0 } = await stepper.update([() => feeds], {
         step: t + 1,
         factor: recipe.schedule?.(t) ?? 1,
         inputs,

@@ -37,7 +37,7 @@ export async function trainSteps(adapted: Adapted, optimizer: CaseOptimizer, fee
   const losses: number[] = [];
   const norms: number[] = [];
   for (let step = 1; step <= optimizer.steps; step++) {
-    const { loss, gradNorm } = await stepper.update([feeds], { step, factor: 1 });
+    const { loss, gradNorm } = await stepper.update([() => feeds], { step, factor: 1 });
     losses.push(loss);
     if (gradNorm !== undefined) norms.push(gradNorm);
   }

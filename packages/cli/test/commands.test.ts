@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors } from '@peftjs/core/files';
@@ -185,6 +185,29 @@ describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
       interrupt();
     });
     expect(first).toMatchObject({ step: Number(checkpoint.step) + 1 });
+  });
+
+  it('leaves an interrupted run alone unless it resumes it', async () => {
+    const [data, adapter] = [dataFile(), out('adapter')];
+    const checkpoint = join(adapter, 'checkpoints', 'step-00000009');
+    mkdirSync(checkpoint, { recursive: true });
+    const { code, events } = await peft(...training(data, adapter, '--steps', '1'));
+    expect(code).toBe(2);
+    expect(events.at(-1)).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringMatching(/step 9.*--resume/) });
+    expect(existsSync(checkpoint)).toBe(true);
+  });
+
+  it('finds a file in the place of its output before it trains', async () => {
+    const data = dataFile();
+    const { code, events } = await peft(...training(data, data, '--steps', '1'));
+    expect(code).toBe(1);
+    expect(events).toEqual([expect.objectContaining({ event: 'error', code: 'FILE_UNWRITABLE' })]);
+  });
+
+  it('writes a checkpoint after some minutes', async () => {
+    const argv = training(dataFile(), out('adapter'), '--steps', '2', '--checkpoint-minutes', '1e-9');
+    const { events } = await peft(...argv);
+    expect(events.flatMap(({ event, step }) => (event === 'checkpoint' ? [step] : []))).toEqual([1]); // the last one goes
   });
 
   it('serves adapters of any kind, says when it is ready, and stops cleanly', async () => {

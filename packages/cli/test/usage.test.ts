@@ -52,6 +52,12 @@ describe('usage', () => {
       expect(stderr).toContain(problem);
   });
 
+  it('lists the schedules there are', async () => {
+    const { code, stderr } = await peft('train', '--schedule', 'lineer');
+    expect(code).toBe(2);
+    expect(stderr).toContain('--schedule: must be constant, linear, cosine, cosine-with-restarts, polynomial');
+  });
+
   it('ends with an error event under --json', async () => {
     const wrong = await peft('train', '--json');
     expect(wrong.events.at(-1)).toMatchObject({

@@ -159,6 +159,51 @@ describe('checkpoints', () => {
     expect(await readdir(directory)).toEqual(['step-00000005']);
   });
 
+  it('refuse the same rows encoded otherwise', async () => {
+    const kept = options({ checkpoint: { directory, every: 5 }, resume: true });
+    for await (const event of train(tinyModel(), kept)) if (event.type === 'checkpoint') break;
+    const model = tinyModel();
+    const cut: typeof model.task = {
+      ...model.task,
+      encode(row, index) {
+        const { ids, ...rest } = model.task.encode(row, index);
+        return { ...rest, ids: ids.slice(0, 2), length: Math.min(2, ids.length) };
+      },
+    };
+    const error = await expectPeftError(
+      () => train({ ...model, task: cut }, kept).result(),
+      ['CHECKPOINT_MISMATCH'],
+      ['encoded otherwise'],
+    );
+    expect(error.details.problems).toHaveLength(1);
+  });
+
+  it('belong to one run: another in their folder is refused before it replaces them', async () => {
+    const kept = options({ checkpoint: { directory, every: 5 } });
+    for await (const event of train(tinyModel(), kept)) if (event.type === 'step' && event.step === 3) break;
+    const remedies = ['run at step 3', 'resume', directory];
+    await expectPeftError(() => train(tinyModel(), { ...kept, seed: 3 }).result(), ['CONFIG_INVALID'], remedies);
+    const elsewhere = join(directory, 'elsewhere', 'step-00000003');
+    await expectPeftError(() => train(tinyModel(), { ...kept, resume: elsewhere }).result(), ['CONFIG_INVALID']);
+    expect(await readdir(directory)).toEqual(['step-00000003']);
+    const own = join(directory, 'step-00000003');
+    expect((await train(tinyModel(), { ...kept, resume: own }).result()).digest).toBe((await uninterrupted()).digest);
+  });
+
+  it('need a folder: a file in its place is found before anything is read', async () => {
+    const file = join(directory, 'adapter');
+    await writeFile(file, '');
+    const kept = options({ checkpoint: { directory: join(file, 'checkpoints') }, data: [] });
+    await expectPeftError(() => train(tinyModel(), kept).result(), ['FILE_UNWRITABLE'], [`${file} is a file`]);
+  });
+
+  it('are also written after some minutes', async () => {
+    const kept = options({ checkpoint: { directory, every: 1000, minutes: 1e-9 }, steps: 3 });
+    const steps: number[] = [];
+    for await (const event of train(tinyModel(), kept)) if (event.type === 'checkpoint') steps.push(event.step);
+    expect(steps).toEqual([1, 2, 3]);
+  });
+
   it('refuse damaged files by name', async () => {
     const kept = options({ checkpoint: { directory, every: 5 }, resume: true });
     for await (const event of train(tinyModel(), kept)) if (event.type === 'checkpoint') break;

@@ -1,14 +1,20 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { referenceBackend, tinyModel, tinyRows } from '../../testkit/src/index.js';
+import { expectPeftError, referenceBackend, tinyModel, tinyRows } from '../../testkit/src/index.js';
 import {
   type Adapter,
+  type Backend,
   defineMethod,
   defineOptimizer,
   denseTerm,
+  type ErrorCode,
   f32,
   type Initial,
   type Method,
+  PeftError,
   sgd,
   type Target,
   type TrainEvent,
@@ -17,6 +23,7 @@ import {
   toF32,
   train,
 } from '../src/index.js';
+import { judge } from '../src/train/judge.js';
 
 const Config = z.strictObject({ rate: z.number().default(1) });
 type C = z.output<typeof Config>;
@@ -67,7 +74,89 @@ async function changeOf({ delta }: Adapter): Promise<number[]> {
   return Array.from(toF32(await term!.tensors.delta!.read()).data);
 }
 
+/** A backend whose n-th program cannot be had. */
+function failingAt(n: number, code: ErrorCode): Backend {
+  const backend = referenceBackend();
+  let compiled = 0;
+  return {
+    ...backend,
+    async compile(graph, options) {
+      if (++compiled === n) throw new PeftError(code, 'No program this time.');
+      return backend.compile(graph, options);
+    },
+  };
+}
+
 describe('the state of a run', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'state-'));
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  /** A run whose second program cannot be had, resumed, ends as one in a single go. @returns the steps after that */
+  async function goesOn(method: ReturnType<typeof inPlace>, code: ErrorCode) {
+    const checkpoint = { directory, every: 1000 };
+    await expectPeftError(() => ran(method, { checkpoint, backend: failingAt(2, code) }), [code]);
+    const rest = await ran(method, { checkpoint, resume: true });
+    expect(rest.adapter.digest).toBe((await ran(method)).adapter.digest);
+    return rest.events.flatMap((event) => (event.type === 'step' ? [event.step] : []));
+  }
+
+  it('is in a checkpoint when the next phase cannot be compiled, and goes on from there', async () => {
+    const method = inPlace({
+      phases: () => [
+        { name: 'one', share: 1 },
+        { name: 'two', share: 1 },
+      ],
+      next: async ({ sites }) => ({ sites: new Map(sites.map(({ target, p }) => [target.path, { train: { ...p } }])) }),
+    });
+    expect(await goesOn(method, 'BACKEND_UNAVAILABLE')).toEqual([3, 4]);
+  });
+
+  it('is not lost between the program of a step that is observed and that of the others', async () => {
+    const method = inPlace({
+      observe: { at: ({ step }) => step === 3, values: ({ dW }) => ({ g: dW }) },
+    });
+    expect(await goesOn(method, 'CANCELLED')).toEqual([3, 4]);
+  });
+
+  it('is refused when the method chooses other indices than at the beginning', async () => {
+    let chosen = 1;
+    const method = inPlace({
+      init: (target) => ({
+        ...start(target),
+        frozen: { at: { dtype: 'i64', shape: [1], data: BigInt64Array.of(BigInt(chosen)) } },
+      }),
+    });
+    const checkpoint = { directory, every: 2 };
+    await ran(method, { checkpoint });
+    await ran(method, { checkpoint, resume: true });
+    chosen = 2;
+    await expectPeftError(
+      () => ran(method, { checkpoint, resume: true }),
+      ['CHECKPOINT_MISMATCH'],
+      ['other ranks or indices', 'threads'],
+    );
+  });
+
+  it('a stop that a method asks for outlasts the evaluation after it', async () => {
+    const method = inPlace({ onStep: async ({ clock }) => ({ stop: clock.step === 2 }) });
+    const { events } = await ran(method, { evalData: tinyRows(), evalEvery: 1, lr: 1e-7 });
+    expect(events.filter(({ type }) => type === 'step')).toHaveLength(2);
+  });
+
+  it('a metric that is no number is never the best', () => {
+    const before = {
+      ...{ step: 4, settled: false, stopped: false, stale: 0, phase: 0 },
+      epochLoss: { sum: 0, updates: 0 },
+    };
+    const { task } = tinyModel();
+    const judged = judge({ accuracy: Number.NaN }, task, before);
+    expect(judged).toEqual({ improved: false, progress: { ...before, stale: 1 } });
+    expect(judge({ accuracy: 0.5 }, task, judged.progress).progress.best).toEqual({ step: 4, metric: 0.5 });
+  });
+
   it('an additive method may change weights in place, and trains as one with a branch', async () => {
     const branch = inPlace({
       delta: ({ p }) => p.d!,

@@ -71,7 +71,7 @@ it('many trainables are updated in slices where the optimizer allows it, with th
     const plan = planSteps(squares(many), o, 1999);
     const stepper = await plan.compile(roundedBackend());
     await stepper.write(new Map([['w', point], ...plan.state]));
-    const { loss } = await stepper.update([{}], { step: 1, factor: 1 });
+    const { loss } = await stepper.update([() => ({})], { step: 1, factor: 1 });
     expect(Math.abs(loss / 1000 - 1)).toBeLessThan(0.1); // half the sum of 2000 squares of variance 1: ± 0.03
     after.push((await stepper.read(['w'])).get('w')!);
     await stepper.dispose();

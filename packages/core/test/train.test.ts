@@ -1,8 +1,9 @@
-import { describe, expect, it } from 'vitest';
-import { expectClose, expectPeftError, referenceBackend } from '../../testkit/src/index.js';
+import { describe, expect, it, vi } from 'vitest';
+import { countingBackend, expectClose, expectPeftError, referenceBackend } from '../../testkit/src/index.js';
 import {
   type Adapter,
   adafactor,
+  defineMethod,
   dropoutMask,
   evaluate,
   type Run,
@@ -166,7 +167,8 @@ describe('train', () => {
     const make = async () => train(tinyModel(), { ...wrong, earlyStopping: { patience: 1 }, resume: true } as never);
     const error = await expectPeftError(make, ['CONFIG_INVALID']);
     const text = (error.details.problems as string[]).join('\n');
-    for (const name of ['lr', 'batchSize', 'optimiser', 'schedule', 'method']) expect(text).toContain(name);
+    for (const name of ['lr', 'batchSize', 'optimiser', 'schedule: must be constant, linear', 'method'])
+      expect(text).toContain(name);
     const together = async () =>
       train(tinyModel(), { ...basic, steps: 3, warmupRatio: 0.1, warmupSteps: 1, keepBest: true, resume: true });
     await expectPeftError(together, ['CONFIG_INVALID'], ['epochs', 'warmupSteps', 'keepBest', 'resume']);
@@ -177,6 +179,83 @@ describe('train', () => {
     const error = await expectPeftError(() => go({ data }), ['DATA_INVALID'], ['Row 3', 'Row 4']);
     expect(error.details.problems).toHaveLength(2);
     await expectPeftError(() => go({ data: [] }), ['DATA_INVALID'], ['no rows']);
+  });
+
+  it('hears a cancellation while it reads the data', async () => {
+    const controller = new AbortController();
+    const model = tinyModel();
+    let encoded = 0;
+    const encode: typeof model.task.encode = (row, index) => {
+      if (++encoded === 5) controller.abort();
+      return model.task.encode(row, index);
+    };
+    const run = train({ ...model, task: { ...model.task, encode } }, { ...basic, signal: controller.signal });
+    await expectPeftError(() => run.result(), ['CANCELLED'], ['reading the training data']);
+    expect(encoded).toBe(5);
+  });
+
+  it('hears a cancellation while a method looks at gradients, and releases what it looked with', async () => {
+    const controller = new AbortController();
+    const counted = countingBackend(backend);
+    let seen = 0;
+    const looking = defineMethod({
+      ...method.method,
+      async plan({ sites, gradients }) {
+        for await (const _ of gradients(20)) if (++seen === 2) controller.abort();
+        return new Map(sites.map(({ target }) => [target.path, {}]));
+      },
+    });
+    const options = { ...basic, method: looking({ targetModules: ['up'] }), backend: counted };
+    const run = train(tinyModel(), { ...options, signal: controller.signal });
+    await expectPeftError(() => run.result(), ['CANCELLED'], ['looking at gradients']);
+    expect([seen, counted.open()]).toEqual([2, []]);
+  });
+
+  it('says how far it is when preparing takes long, and hears who leaves then', async () => {
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (now += 300));
+    try {
+      const { of, events } = await go({ data: tinyRows(24), epochs: 1 });
+      expect(of('prepare')[0]).toEqual({ type: 'prepare', what: 'reading the training data', done: 3, total: 24 });
+      for (const event of events) expect(TrainEvent.parse(event)).toEqual(event);
+      for await (const event of train(tinyModel(), basic)) if (event.type === 'prepare') break;
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
+  it('makes the masks of a micro-batch when its turn comes', async () => {
+    const done: string[] = [];
+    const model = tinyModel();
+    const batch: typeof model.task.batch = (...given) => {
+      const { rows, ...rest } = model.task.batch(...given);
+      return {
+        ...rest,
+        get rows() {
+          done.push('mask');
+          return rows;
+        },
+      };
+    };
+    const logging: typeof backend = {
+      ...backend,
+      async compile(graph, options) {
+        const program = await backend.compile(graph, options);
+        return {
+          ...program,
+          async run(feeds, at) {
+            done.push('run');
+            return program.run(feeds, at);
+          },
+        };
+      },
+    };
+    const dropping = { method: tinyLora({ targetModules: ['up'], dropout: 0.3 }), backend: logging };
+    await train(
+      { ...model, task: { ...model.task, batch } },
+      { ...{ ...basic, epochs: undefined }, ...dropping, steps: 1, gradAccumulation: 3 },
+    ).result();
+    expect(done).toEqual(['mask', 'run', 'mask', 'run', 'mask', 'run', 'run']); // the update last
   });
 
   it('is cold, and stops when it is left or cancelled', async () => {

@@ -55,8 +55,9 @@ export async function run(folder: CaseFolder, { backend }: RunContext): Promise<
       const stepper = await steps.compile(backend);
       await stepper.write(new Map([...adapted.start.train, ...steps.state]));
       const losses: number[] = [];
+      const turns = batches.map((feeds) => () => feeds);
       for (let step = 1; step <= given.steps; step++) {
-        losses.push((await stepper.update(batches, { step, factor: 1 })).loss);
+        losses.push((await stepper.update(turns, { step, factor: 1 })).loss);
       }
       const trained = await stepper.read(attached.trainables.map(({ name }) => name));
       await stepper.dispose();

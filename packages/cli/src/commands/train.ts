@@ -53,7 +53,10 @@ const options = z.object({
   steps: integer(1).optional().meta({ flags: '--steps <n>', description: 'updates, instead of epochs' }),
   batchSize: integer(1).default(8).meta({ flags: '--batch-size <n>', description: 'rows of a batch' }),
   maxLength: integer(1).optional().meta({ flags: '--max-length <n>', description: 'tokens a row is cut to' }),
-  schedule: z.string().default('linear').meta({ flags: '--schedule <name>', description: 'shape of the rate' }),
+  schedule: ScheduleConfig.default('linear').meta({
+    flags: '--schedule <name>',
+    description: 'shape of the rate: constant, cosine, polynomial, ...',
+  }),
   warmupRatio: fraction()
     .optional()
     .meta({ flags: '--warmup-ratio <part>', description: 'part of the updates that warm up' }),
@@ -76,6 +79,10 @@ const options = z.object({
   checkpointEvery: integer(1)
     .optional()
     .meta({ flags: '--checkpoint-every <n>', description: 'updates between checkpoints' }),
+  checkpointMinutes: positive().default(10).meta({
+    flags: '--checkpoint-minutes <n>',
+    description: 'minutes after which a checkpoint is written in any case',
+  }),
   resume: flag().meta({ flags: '--resume', description: 'goes on from the newest checkpoint of the output' }),
   output: z.string().meta({ flags: '--output <dir>', description: 'where the adapter is written' }),
   ...common,
@@ -97,6 +104,11 @@ const snakeKeys = (metrics: Readonly<Record<string, number>>) =>
 function follow({ type, ...event }: TrainEvent, seen: Seen, { output }: Context, checkpoints: boolean): void {
   const fields = event as Record<string, unknown>;
   if (type === 'warning') output.talk(String(fields.message));
+  if (type === 'prepare') {
+    const { what, done, total } = event as Extract<TrainEvent, { type: 'prepare' }>;
+    if (total === undefined) output.progress(`${what}: ${done}`);
+    else output.progress(`${what}: ${done}/${total}`, done / total);
+  }
   if (type === 'start') {
     const { trainable, trainableAdapter, steps, parameters } = event as Extract<TrainEvent, { type: 'start' }>;
     seen.counts = { trainable, trainableAdapter };
@@ -163,13 +175,14 @@ export const trainCommand = defineCommand({
         backend,
         lr: o.lr,
         batchSize: o.batchSize,
-        schedule: ScheduleConfig.parse(o.schedule),
+        schedule: o.schedule,
         weightDecay: o.weightDecay,
         gradAccumulation: o.gradAccumulation,
         seed: o.seed,
         resume: o.resume,
         checkpoint: {
           directory: checkpoints,
+          minutes: o.checkpointMinutes,
           ...(o.checkpointEvery === undefined ? {} : { every: o.checkpointEvery }),
         },
         signal: context.signal,

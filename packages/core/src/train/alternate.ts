@@ -1,3 +1,4 @@
+import type { Tensor } from '../tensor/tensor.js';
 import type { StepPlan, Stepper } from './stepper.js';
 
 /**
@@ -11,21 +12,25 @@ export function alternatingSteps(plain: StepPlan, observing: StepPlan): StepPlan
       let current = plain;
       let program = await plain.compile(backend, signal);
       const names = new Set<string>();
+      /** The state between two programs: a compilation that is cancelled leaves it here. */
+      let between: ReadonlyMap<string, Tensor> | undefined;
 
-      /** Not to be cancelled: between two programs the state is with neither. */
       async function turnTo(plan: StepPlan): Promise<Stepper> {
         if (plan === current) return program;
-        const state = await program.read([...names]);
+        between = await program.read([...names]);
         await program.dispose();
-        program = await plan.compile(backend);
+        program = await plan.compile(backend, signal);
         current = plan;
-        await program.write(state);
+        await program.write(between);
+        between = undefined;
         return program;
       }
 
       return {
-        update: async (feeds, clock) => (await turnTo(clock.observe ? observing : plain)).update(feeds, clock),
-        read: (wanted) => program.read(wanted),
+        update: async (microBatches, clock) =>
+          (await turnTo(clock.observe ? observing : plain)).update(microBatches, clock),
+        read: async (wanted) =>
+          between ? new Map(wanted.map((name) => [name, between!.get(name)!])) : program.read(wanted),
         async write(tensors) {
           for (const name of tensors.keys()) names.add(name);
           await program.write(tensors);

@@ -8,6 +8,7 @@ import { writeSafetensors } from '../files/safetensors-write.js';
 import { fileSource } from '../files/source.js';
 import { tensorRef } from '../tensor/refs.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { checkpointPath, keepOnly } from './checkpoint-folder.js';
 
 const count = z.number().int().nonnegative();
 
@@ -37,6 +38,10 @@ export const RunIdentity = z.strictObject({
   task: z.string(),
   /** Digest of the training rows. */
   data: z.string(),
+  /** Digest of what the task makes of them. */
+  examples: z.string(),
+  /** Digest of what the method chose by looking at weights and data. */
+  choice: z.string(),
   /** Digest of the base weights. */
   base: z.string(),
 });
@@ -76,21 +81,8 @@ const groups = ['train', 'state', 'held', 'frozen', 'kept', 'best'] as const;
 
 const stateName = 'state.json';
 const tensorsName = 'tensors.safetensors';
-const directoryName = (step: number): string => `step-${String(step).padStart(8, '0')}`;
-const isCheckpoint = (name: string): boolean => /^step-\d{8,}$/.test(name);
-/** Directories that a killed process was writing or removing. */
-const isLeftOver = (name: string): boolean => /^\.step-\d{8,}\.(new|old)-/.test(name);
-
 const refs = (prefix: string, tensors: Tensors) =>
   [...tensors].map(([name, tensor]) => [`${prefix}/${name}`, tensorRef(tensor)] as const);
-
-/** Takes a directory away such that it is there whole or not at all. */
-async function removeWhole(folder: string, name: string): Promise<void> {
-  const aside = platform.resolve(folder, `.${name}.old-gone`);
-  await platform.remove(aside);
-  await platform.rename(platform.resolve(folder, name), aside);
-  await platform.remove(aside);
-}
 
 /**
  * Writes a checkpoint as a directory of its own, aside and synced before it gets its name, then takes the older ones
@@ -99,8 +91,7 @@ async function removeWhole(folder: string, name: string): Promise<void> {
  */
 export async function writeCheckpoint(folder: string, checkpoint: Checkpoint): Promise<string> {
   const { runtime, identity, progress } = checkpoint;
-  const own = directoryName(progress.step);
-  const path = platform.resolve(folder, own);
+  const path = checkpointPath(folder, progress.step);
   const state: z.input<typeof StateFile> = { format: 'peftjs checkpoint 1', runtime, identity, progress };
   await writeDirectoryAtomic(path, async (directory) => {
     const tensors = new Map(groups.flatMap((group) => refs(group, checkpoint.tensors[group])));
@@ -108,21 +99,8 @@ export async function writeCheckpoint(folder: string, checkpoint: Checkpoint): P
     const text = new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`);
     await writeFileAtomic(platform.resolve(directory, stateName), text);
   });
-  for (const name of await platform.list(folder)) {
-    if (isCheckpoint(name) && name !== own) await removeWhole(folder, name);
-    else if (isLeftOver(name)) await platform.remove(platform.resolve(folder, name));
-  }
+  await keepOnly(path);
   return path;
-}
-
-/** The newest checkpoint of a folder; undefined when it holds none or does not exist. */
-export async function newestCheckpoint(folder: string): Promise<string | undefined> {
-  const path = platform.resolve(folder);
-  if ((await platform.entry(path))?.kind !== 'directory') return undefined;
-  const steps = (await platform.list(path))
-    .filter(isCheckpoint)
-    .sort((a, b) => Number(a.slice(5)) - Number(b.slice(5)));
-  return steps.length > 0 ? platform.resolve(path, steps.at(-1)!) : undefined;
 }
 
 /** @throws PeftError FILE_MISSING, FILE_INVALID for what is no checkpoint of this version */
@@ -169,9 +147,16 @@ export function requireSameRun(path: string, found: RunIdentity, own: RunIdentit
   }
   if (found.task !== own.task) problems.add(`its task is ${found.task}, that of this run ${own.task}`);
   if (found.data !== own.data) problems.add('it was trained on other rows, or on the same ones in another order');
+  else if (found.examples !== own.examples)
+    problems.add('its rows are the same but encoded otherwise: another length limit, tokenizer or order of labels');
   if (found.base !== own.base) problems.add(`its base has digest ${found.base}, that of this run ${own.base}`);
+  // Other settings choose otherwise: what follows from them is no problem of its own.
+  if (problems.list.length === 0 && found.choice !== own.choice)
+    problems.add(
+      'the method now chooses other ranks or indices, because what it looks at has other last bits on another device or with another number of threads: resume where the run began',
+    );
   problems.throwIfAny(
     'CHECKPOINT_MISMATCH',
-    `The checkpoint ${path} belongs to another run; start without resume or restore its settings`,
+    `The checkpoint ${path} belongs to another run; restore its settings, or start anew in another directory`,
   );
 }

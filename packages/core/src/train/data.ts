@@ -1,5 +1,7 @@
 import { isPeftError, PeftError } from '../errors.js';
+import { sha256 } from '../files/digest.js';
 import type { Example, Task } from './model.js';
+import type { Watch } from './watch.js';
 
 export type Row = Readonly<Record<string, string>>;
 export type Rows = Iterable<Row> | AsyncIterable<Row>;
@@ -14,21 +16,23 @@ export interface DataSet<E extends Example> {
   readonly digest: string;
 }
 
-async function sha256(text: string): Promise<string> {
-  const hash = await globalThis.crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
-  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
 /**
  * Reads and encodes all rows. `name` is what messages call the data.
- * @throws PeftError DATA_INVALID listing the rows that cannot be used, or when there is none
+ * @throws PeftError DATA_INVALID listing the rows that cannot be used, or when there is none, CANCELLED
  */
-export async function loadData<E extends Example>(rows: Rows, task: Task<E>, name: string): Promise<DataSet<E>> {
+export async function loadData<E extends Example>(
+  rows: Rows,
+  task: Task<E>,
+  name: string,
+  watch?: Watch,
+): Promise<DataSet<E>> {
+  const total = Array.isArray(rows) ? rows.length : undefined;
   const examples: E[] = [];
   const lines: string[] = [];
   const problems: string[] = [];
   let index = 0;
   for await (const row of rows) {
+    await watch?.at(`reading the ${name}`, index, total);
     try {
       const example = task.encode(row, index);
       await task.check?.(example);
@@ -49,4 +53,14 @@ export async function loadData<E extends Example>(rows: Rows, task: Task<E>, nam
   }
   if (examples.length === 0) throw new PeftError('DATA_INVALID', `The ${name} has no rows.`);
   return { examples, digest: `sha256:${await sha256(lines.join('\n'))}` };
+}
+
+/** SHA-256 of what a task made of rows. */
+export const digestExamples = async (examples: readonly Example[]): Promise<string> =>
+  `sha256:${await sha256(linesOf(examples))}`;
+
+function* linesOf(examples: readonly Example[]): Generator<Uint8Array> {
+  const encoder = new TextEncoder();
+  const plain = (_: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value);
+  for (const example of examples) yield encoder.encode(`${JSON.stringify(example, plain)}\n`);
 }

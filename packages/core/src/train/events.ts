@@ -3,6 +3,20 @@ import * as z from 'zod';
 const count = z.number().int().nonnegative();
 const metrics = z.record(z.string(), z.number());
 
+/**
+ * Sent at most once a second before `start`, while rows are read and a method looks at weights and data: a run that is
+ * ready sooner sends none.
+ */
+export const PrepareEvent = z.object({
+  type: z.literal('prepare'),
+  /** What is being done: `reading the training data`. */
+  what: z.string(),
+  /** Rows, batches or weights so far, and how many there are where that is known. */
+  done: count,
+  total: count.optional(),
+});
+export type PrepareEvent = z.output<typeof PrepareEvent>;
+
 /** Sent once, before the first update of this run. */
 export const StartEvent = z.object({
   type: z.literal('start'),
@@ -57,6 +71,7 @@ export const CheckpointEvent = z.object({ type: z.literal('checkpoint'), step: c
 export const WarningEvent = z.object({ type: z.literal('warning'), message: z.string() });
 
 export const TrainEvent = z.discriminatedUnion('type', [
+  PrepareEvent,
   StartEvent,
   StepEvent,
   PhaseEvent,

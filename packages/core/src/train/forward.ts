@@ -5,6 +5,7 @@ import { optimize } from '../graph/passes/optimize.js';
 import { createRandom } from '../tensor/random.js';
 import { f32 } from '../tensor/refs.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { MicroBatch } from './batch-feeds.js';
 import { slicedUpdater } from './slices.js';
 import { accumulatorName, lossGraph, lossName, type StepOptions, type TrainingGraph } from './step-graph.js';
 import { compileStep, feedsOf, numberOf, type StepPlan } from './stepper.js';
@@ -62,10 +63,10 @@ export function forwardSteps(
         await updater.dispose();
         throw error;
       });
-      async function lossAt(batches: readonly Feeds[], parameters: Feeds): Promise<number> {
+      async function lossAt(batches: readonly MicroBatch[], parameters: Feeds): Promise<number> {
         let loss = 0;
         for (const feeds of batches)
-          loss += numberOf((await program.run(feedsOf(graph.graph, { ...feeds, ...parameters })))[lossName]);
+          loss += numberOf((await program.run(feedsOf(graph.graph, { ...feeds(), ...parameters })))[lossName]);
         return loss;
       }
       return {

@@ -15,7 +15,7 @@ export function fusedSteps(training: TrainingGraph, options: StepOptions): StepP
       return {
         async update([feeds], clock) {
           const scalars = { ...scalarFeeds(options.groups, clock), ...rateFeeds(options.groups, clock) };
-          const outputs = await program.run(feedsOf(step.graph, { ...feeds, ...scalars, ...clock.inputs }));
+          const outputs = await program.run(feedsOf(step.graph, { ...feeds!(), ...scalars, ...clock.inputs }));
           const norm = outputs[gradNormName];
           return {
             loss: numberOf(outputs[lossName]),

@@ -11,7 +11,7 @@ export {
   type UpdateSite,
 } from '../optim/optimizer.js';
 export { sgd } from '../optim/sgd.js';
-export { newestCheckpoint } from './checkpoint.js';
+export { newestCheckpoint } from './checkpoint-folder.js';
 export type { Row, Rows } from './data.js';
 export { dropoutMask, type RowOrigins } from './dropout.js';
 export { type EvaluateOptions, evaluate } from './evaluate.js';
@@ -35,3 +35,4 @@ export {
 } from './step-graph.js';
 export { train } from './train.js';
 export { appendUpdate, type Carried, clipByGlobalNorm, type Gradient, type UpdateOptions } from './update.js';
+export type { Watch } from './watch.js';

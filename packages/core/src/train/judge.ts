@@ -3,7 +3,7 @@ import type { Progress } from './checkpoint.js';
 import type { Example, Task } from './model.js';
 
 /**
- * What an evaluation changes: the best one so far, and whether to stop.
+ * What an evaluation changes: the best one so far, and whether to stop. A metric that is no number improves nothing.
  * @param patience evaluations without improvement that end the run; never without it
  * @throws PeftError INTERNAL when the task does not measure what it watches
  */
@@ -20,10 +20,11 @@ export function judge<E extends Example>(
     throw new PeftError('INTERNAL', `The task "${task.name}" watches "${name}" but measures ${measured}.`);
   }
   const { best, step } = progress;
-  const improved = !best || (better === 'higher' ? metric > best.metric : metric < best.metric);
+  const surpassed = !best || (better === 'higher' ? metric > best.metric : metric < best.metric);
+  const improved = surpassed && Number.isFinite(metric);
   if (improved) return { progress: { ...progress, best: { step, metric }, stale: 0 }, improved };
   const stale = progress.stale + 1;
-  return { progress: { ...progress, stale, stopped: stale >= patience }, improved };
+  return { progress: { ...progress, stale, stopped: progress.stopped || stale >= patience }, improved };
 }
 
 /** @throws PeftError TRAINING_DIVERGED naming the step */

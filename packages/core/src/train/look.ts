@@ -15,6 +15,7 @@ import { loadBatch } from './load-batch.js';
 import type { Batch, Example, TaskModel } from './model.js';
 import type { Order } from './order.js';
 import { feedsOf } from './stepper.js';
+import type { Watch } from './watch.js';
 
 export interface LookParts<E extends Example> {
   readonly model: TaskModel<E>;
@@ -23,17 +24,20 @@ export interface LookParts<E extends Example> {
   readonly order: Order;
   readonly backend: Backend;
   readonly seed: number;
+  /** Asked before every batch and every weight. */
+  readonly watch?: Watch;
   /** The adapter to go on from. */
   readonly start?: Adapter;
 }
 
 /** What a method's plan may look at. Programs are compiled when they are asked for, and released after. */
 export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown> {
-  const { model, plan, examples, order, backend, seed, start } = parts;
+  const { model, plan, examples, order, backend, seed, watch, start } = parts;
   const { parameters } = model;
 
   /** Runs the training graph over the first batches with extra outputs. */
   async function* over(
+    what: string,
     count: number,
     build: (graph: ReturnType<TaskModel<E>['graph']>, ops: Ops) => ReadonlyMap<string, ShapedValue>,
   ): AsyncGenerator<{ batch: Batch; outputs: ReadonlyMap<string, Tensor> }> {
@@ -45,13 +49,17 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
     const outputs = new Map<ShapedValue, string>(); // one for targets that share what they read
     for (const [path, value] of values)
       if (!outputs.has(value)) outputs.set(value, ops.output(value, `look.${path}`).name);
-    const program = await compileGraph(backend, graph, { outputs: [...outputs.values()], purpose: 'train' });
+    const program = await compileGraph(backend, graph, {
+      outputs: [...outputs.values()],
+      purpose: 'train',
+      ...(watch && { signal: watch.signal }),
+    });
     try {
       const all = Array.from({ length: count }, (_, t) => order.update(t).batches).flat();
-      for (const indices of all.slice(0, count)) {
+      for (const [done, indices] of all.slice(0, count).entries()) {
+        await watch?.at(`looking at ${what}`, done, count);
         const batch = await loadBatch(model.task, examples, indices);
-        const [feeds] = batchFeeds([batch], { inputs: [], seed, update: 0 });
-        const results = await program.run(feedsOf(graph, feeds!));
+        const results = await program.run(feedsOf(graph, batchFeeds(batch)));
         yield { batch, outputs: new Map([...values].map(([path, value]) => [path, results[outputs.get(value)!]!])) };
       }
     } finally {
@@ -59,13 +67,20 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
     }
   }
 
+  const base = baseLook({ plan, parameters, seed, ...(start && { start }) });
+  let weights = 0;
+
   return {
-    ...baseLook({ plan, parameters, seed, ...(start && { start }) }),
+    ...base,
+    async weight(path) {
+      await watch?.at('looking at weights', weights++);
+      return base.weight(path);
+    },
     async *activations(batches) {
       const inputs = (graph: ReturnType<TaskModel<E>['graph']>) =>
         new Map(plan.sites.map(({ target }) => [target.path, siteOf(graph, target.path).x]));
       const rows = new Map([...inputs(model.graph('train'))].map(([path, x]) => [path, String(x.shape[0])]));
-      for await (const { batch, outputs } of over(batches, inputs)) {
+      for await (const { batch, outputs } of over('activations', batches, inputs)) {
         const tokens = new Map([...outputs].map(([path, x]) => [x, withoutPadding(x, batch.rows[rows.get(path)!])]));
         yield new Map([...outputs].map(([path, x]) => [path, tokens.get(x)!]));
       }
@@ -83,7 +98,7 @@ export function createLook<E extends Example>(parts: LookParts<E>): Look<unknown
         );
         return new Map(values.map(([path], i) => [path, all[i]!]));
       };
-      for await (const { outputs } of over(batches, slopes)) yield outputs;
+      for await (const { outputs } of over('gradients', batches, slopes)) yield outputs;
     },
   };
 }

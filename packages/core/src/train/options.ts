@@ -70,8 +70,17 @@ const Options = z
     earlyStopping: z.strictObject({ patience: count }).optional(),
     /** Gives the adapter of the best evaluation instead of the last one. */
     keepBest: z.boolean().default(false),
-    /** Where the state of the run is kept, and how often it is written. */
-    checkpoint: z.strictObject({ directory: z.string().min(1), every: every.default('epoch') }).optional(),
+    /**
+     * Where the state of the run is kept, and how often it is written: at `every`, and besides where so many `minutes`
+     * have passed since the last time. The directory belongs to one run.
+     */
+    checkpoint: z
+      .strictObject({
+        directory: z.string().min(1),
+        every: every.default('epoch'),
+        minutes: z.number().positive().optional(),
+      })
+      .optional(),
     /** `true` continues from the newest checkpoint in the directory, if there is one; a path from that very one. */
     resume: z.union([z.boolean(), z.string().min(1)]).default(false),
     /** An adapter to train on, instead of a fresh start. */

@@ -3,9 +3,11 @@ import { bindMethod, type Plan, settlePlan } from '../adapter/bind.js';
 import { ownConfig } from '../adapter/config.js';
 import { requireResumable, resumeTensors, type Start, startTensors } from '../adapter/start.js';
 import { PeftError } from '../errors.js';
-import { elementCount } from '../tensor/dtype.js';
+import { digestTensors, sha256 } from '../files/digest.js';
+import { elementCount, isFloat } from '../tensor/dtype.js';
+import { tensorRef } from '../tensor/refs.js';
 import type { RunIdentity } from './checkpoint.js';
-import { loadData } from './data.js';
+import { digestExamples, loadData } from './data.js';
 import type { Laid } from './lay.js';
 import { createLook } from './look.js';
 import type { Example, TaskModel } from './model.js';
@@ -13,6 +15,7 @@ import type { ResolvedTrainOptions } from './options.js';
 import { createOrder, type Order } from './order.js';
 import { type Span, schedulesOf, spansOf } from './phases.js';
 import { createSchedule, type Schedule, warmupSteps } from './schedules.js';
+import type { Watch } from './watch.js';
 
 /** Everything about a run that is settled before anything is compiled. */
 export interface Prepared<E extends Example> {
@@ -58,15 +61,19 @@ const numericOptions = (o: ResolvedTrainOptions): Record<string, unknown> => ({
 
 /**
  * Reads the data and lays out the run.
- * @throws PeftError DATA_INVALID, TARGETS_UNMATCHED, CONFIG_INVALID, ADAPTER_MISMATCH, GRADIENT_UNDEFINED
+ * @throws PeftError DATA_INVALID, TARGETS_UNMATCHED, CONFIG_INVALID, ADAPTER_MISMATCH, GRADIENT_UNDEFINED, CANCELLED
  */
-export async function prepare<E extends Example>(model: TaskModel<E>, o: ResolvedTrainOptions): Promise<Prepared<E>> {
+export async function prepare<E extends Example>(
+  model: TaskModel<E>,
+  o: ResolvedTrainOptions,
+  watch: Watch,
+): Promise<Prepared<E>> {
   const { task, parameters } = model;
   const bound = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
   const before = o.start && underOwnPaths(o.start, model.targets);
   if (before) requireResumable(bound, before);
-  const data = await loadData(o.data, task, 'training data');
-  const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data')).examples;
+  const data = await loadData(o.data, task, 'training data', watch);
+  const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data', watch)).examples;
   const { seed, batchSize, gradAccumulation, dropLast } = o;
   const order = createOrder({ seed, rows: data.examples.length, batchSize, gradAccumulation, dropLast });
   if (order.updatesPerEpoch === 0)
@@ -84,6 +91,7 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
       order,
       backend: o.backend,
       seed,
+      watch,
       ...(before && { start: before }),
     }),
   );
@@ -115,10 +123,21 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
       options: JSON.parse(JSON.stringify({ ...numericOptions(o), stacked: model.stacked })),
       task: task.name,
       data: data.digest,
+      examples: await digestExamples(data.examples),
+      choice: await digestChoice(start),
       base: await model.digest(),
     },
     notes: [...plan.report.unmatched.map(({ rule, entry }) => `${rule}: "${entry}" matches nothing in this model.`)],
   };
+}
+
+/** SHA-256 of what planning settles and a second planning has to repeat: every tensor's shape, and frozen indices. */
+async function digestChoice({ train, frozen, held }: Start): Promise<string> {
+  const shapes = [...train, ...frozen, ...held].map(([name, { shape }]) => [name, shape]);
+  const indices = [...frozen].flatMap(([name, tensor]) =>
+    isFloat(tensor.dtype) ? [] : [[name, tensorRef(tensor)] as const],
+  );
+  return `sha256:${await sha256(JSON.stringify([shapes, await digestTensors(new Map(indices))]))}`;
 }
 
 /** Trained numbers: all of them, and those of the adapter itself. */

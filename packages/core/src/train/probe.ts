@@ -32,8 +32,7 @@ export async function createProbe<E extends Example>(
   return {
     async loss(indices, inputs) {
       const batch = await loadBatch(task, examples, indices);
-      const [feeds] = batchFeeds([batch], { inputs: [], seed: 0, update: 0 });
-      return numberOf((await program.run(feedsOf(graph, { ...feeds, ...inputs })))[lossName]);
+      return numberOf((await program.run(feedsOf(graph, { ...batchFeeds(batch), ...inputs })))[lossName]);
     },
     dispose: () => program.dispose(),
   };

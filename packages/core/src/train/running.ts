@@ -3,6 +3,7 @@ import type { Clock } from '../adapter/dynamics.js';
 import type { Tensors } from '../adapter/start.js';
 import type { Feeds } from '../backend/backend.js';
 import { PeftError } from '../errors.js';
+import type { MicroBatch } from './batch-feeds.js';
 import { createEvaluator, type Evaluator } from './evaluate.js';
 import type { Laid } from './lay.js';
 import { activeInputs, methodInputs } from './method-inputs.js';
@@ -14,8 +15,11 @@ import type { Stepper, StepResult, UpdateClock } from './stepper.js';
 
 /** A phase with its programs compiled, and the tensors that live with them. */
 export interface Running {
-  /** One update over the micro-batches of `feeds`. */
-  update(feeds: readonly Feeds[], clock: Clock, rate: Pick<UpdateClock, 'step' | 'factor'>): Promise<StepResult>;
+  update(
+    microBatches: readonly MicroBatch[],
+    clock: Clock,
+    rate: Pick<UpdateClock, 'step' | 'factor'>,
+  ): Promise<StepResult>;
   /** Present values of trained tensors, of the optimizer's state, and of held ones. */
   train(): Promise<Tensors>;
   state(): Promise<Tensors>;
@@ -70,8 +74,8 @@ export async function openPhase<E extends Example>(
   };
 
   return {
-    update: (feeds, clock, rate) =>
-      stepper.update(feeds, {
+    update: (microBatches, clock, rate) =>
+      stepper.update(microBatches, {
         ...rate,
         inputs: { ...methodInputs(plan, held, clock), ...activeInputs(plan, held, clock, o.seed) },
         ...(method.observe?.at && { observe: method.observe.at(clock, plan.config) }),

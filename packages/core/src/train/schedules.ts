@@ -2,26 +2,31 @@ import * as z from 'zod';
 
 const ratio = z.number().min(0).max(1);
 
+const names = z.enum(['constant', 'linear', 'cosine', 'cosine-with-restarts', 'polynomial']);
+
 /** The shape of the rate after the warm-up. A bare name stands for the shape with its defaults. */
-export const ScheduleConfig = z.union([
-  z.enum(['constant', 'linear', 'cosine', 'cosine-with-restarts', 'polynomial']),
-  z.strictObject({
-    name: z.literal('cosine'),
-    /** Periods of the cosine: 0.5 falls once from the full rate to zero. */
-    cycles: z.number().positive().default(0.5),
-  }),
-  z.strictObject({
-    name: z.literal('cosine-with-restarts'),
-    /** How often the rate falls from full to zero, jumping back in between. */
-    cycles: z.number().int().positive().default(1),
-  }),
-  z.strictObject({
-    name: z.literal('polynomial'),
-    power: z.number().positive().default(1),
-    /** The rate at the end as a part of the full rate. */
-    endRatio: ratio.default(0),
-  }),
-]);
+export const ScheduleConfig = z.union(
+  [
+    names,
+    z.strictObject({
+      name: z.literal('cosine'),
+      /** Periods of the cosine: 0.5 falls once from the full rate to zero. */
+      cycles: z.number().positive().default(0.5),
+    }),
+    z.strictObject({
+      name: z.literal('cosine-with-restarts'),
+      /** How often the rate falls from full to zero, jumping back in between. */
+      cycles: z.number().int().positive().default(1),
+    }),
+    z.strictObject({
+      name: z.literal('polynomial'),
+      power: z.number().positive().default(1),
+      /** The rate at the end as a part of the full rate. */
+      endRatio: ratio.default(0),
+    }),
+  ],
+  { error: `must be ${names.options.join(', ')}, or one of these names with its options` },
+);
 export type ScheduleConfig = z.input<typeof ScheduleConfig>;
 
 export interface Warmup {

@@ -48,7 +48,7 @@ export function separateSteps(
               [accumulateName]: scalarTensor(i === 0 ? 0 : 1),
               [penaltyWeightName]: scalarTensor(i === 0 ? 1 : 0),
             };
-            outputs = await program.run(feedsOf(step.graph, { ...feeds, ...parameters, ...place }));
+            outputs = await program.run(feedsOf(step.graph, { ...feeds(), ...parameters, ...place }));
             loss += numberOf(outputs[lossName]);
           }
           const slopes: Record<string, Tensor> = { ...outputs };

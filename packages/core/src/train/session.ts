@@ -2,7 +2,7 @@ import { type Start, toAdapter } from '../adapter/start.js';
 import type { Adapter } from '../delta/delta.js';
 import { PeftError } from '../errors.js';
 import { createRandom } from '../tensor/random.js';
-import { batchFeeds } from './batch-feeds.js';
+import { microBatches } from './batch-feeds.js';
 import { type Progress, type RunTensors, writeCheckpoint } from './checkpoint.js';
 import type { TrainEvent } from './events.js';
 import { judge, requireFinite } from './judge.js';
@@ -50,12 +50,16 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
   let { progress } = from;
   let { kept, best } = from.tensors;
   let saved: Progress | undefined = progress; // nothing new to write yet
+  let savedAt = performance.now();
   let laid = layPhase(model, plan, from.tensors, o, prepared.start.train);
   let running: Running | undefined;
 
   const span = () => spans[progress.phase]!;
   const endsEpoch = () => progress.step % updatesPerEpoch === 0;
   const due = (every: number | 'epoch') => (every === 'epoch' ? endsEpoch() : progress.step % every === 0);
+  const minutesPast = () => (performance.now() - savedAt) / 60_000;
+  const checkpointDue = () =>
+    o.checkpoint && (due(o.checkpoint.every) || minutesPast() >= (o.checkpoint.minutes ?? Number.POSITIVE_INFINITY));
   const phaseOver = () => progress.step >= span().to || progress.stopped;
   const lastPhase = () => progress.phase === spans.length - 1;
   const finished = () => phaseOver() && lastPhase();
@@ -69,7 +73,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
       order.update(t).batches.map((indices) => loadBatch(task, prepared.examples, indices)),
     );
     const factor = schedules[progress.phase]!(at.phaseStep - 1);
-    const feeds = batchFeeds(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
+    const feeds = microBatches(batches, { inputs: laid.attached.dropout, seed: o.seed, update: t });
     // Tensors that begin anew are counted anew: their moments are corrected as those of a start.
     const rate = { step: method.next ? at.phaseStep : at.step, factor };
     const { loss, gradNorm, penalty, observed } = await now.update(feeds, at, rate);
@@ -132,6 +136,8 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
 
   /** The end of a phase: what it trained becomes the start of the next, or goes on as it is. */
   async function* advance(now: Running, signal: AbortSignal): AsyncGenerator<TrainEvent, void, void> {
+    // While the next phase is compiled nothing is there that could be saved.
+    if (method.next) yield* checkpoint();
     const phase = progress.phase + 1;
     progress = { ...progress, phase, stopped: false, stale: 0, step: spans[phase]!.from };
     if (method.next) {
@@ -159,6 +165,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
     const tensors = { train, state, held: running.held(), frozen, kept, best };
     const path = await writeCheckpoint(o.checkpoint.directory, { runtime, identity, progress, tensors });
     saved = progress;
+    savedAt = performance.now();
     return path;
   }
 
@@ -180,7 +187,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
         }
         if (!progress.settled) {
           yield* settle(running, signal);
-          if (finished() || (o.checkpoint && due(o.checkpoint.every))) yield* checkpoint();
+          if (finished() || checkpointDue()) yield* checkpoint();
         } else if (phaseOver()) yield* advance(running, signal);
         else yield await update(running);
       }

@@ -2,6 +2,7 @@ import type { Backend, Feeds, Program } from '../backend/backend.js';
 import { compileGraph } from '../backend/compile.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { MicroBatch } from './batch-feeds.js';
 import { observedName, penaltyName, type StepGraph } from './step-graph.js';
 
 export interface StepResult {
@@ -29,8 +30,7 @@ export interface UpdateClock {
 
 /** Compiled programs that do updates; the parameters and the optimizer's state live with them. */
 export interface Stepper {
-  /** One update over the micro-batches of `feeds`. */
-  update(feeds: readonly Feeds[], clock: UpdateClock): Promise<StepResult>;
+  update(microBatches: readonly MicroBatch[], clock: UpdateClock): Promise<StepResult>;
   /** Present values of parameters and state tensors: copies, which later updates leave alone. */
   read(names: readonly string[]): Promise<Map<string, Tensor>>;
   /** Sets parameters and state; all of them must be set before the first update. */

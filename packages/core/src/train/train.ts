@@ -3,19 +3,22 @@ import { coreVersion } from '../delta/stamp.js';
 import { isPeftError, PeftError } from '../errors.js';
 import { createRun, type Run } from '../run.js';
 import { elementCount } from '../tensor/dtype.js';
-import { newestCheckpoint, type Progress, readCheckpoint, requireSameRun } from './checkpoint.js';
+import { type Progress, readCheckpoint, requireSameRun } from './checkpoint.js';
+import { newestCheckpoint, requireOwnFolder } from './checkpoint-folder.js';
 import type { TrainEvent } from './events.js';
 import type { Laid } from './lay.js';
 import type { Example, TaskModel } from './model.js';
 import { type ResolvedTrainOptions, resolveOptions, type TrainOptions } from './options.js';
 import { type Prepared, prepare, trainableCounts } from './prepare.js';
 import { createSession, type SessionState } from './session.js';
+import { watched } from './watch.js';
 
 /**
  * Trains an adapter. The run is cold: nothing happens before it is iterated or its result is asked for. Leaving the
  * loop, or aborting, writes a checkpoint when a directory for them is given, and releases everything.
- * @throws PeftError CONFIG_INVALID with everything wrong with the options. While running: what `prepare` throws,
- *   CHECKPOINT_MISMATCH, TRAINING_DIVERGED with the step, CANCELLED after an abort
+ * @throws PeftError CONFIG_INVALID with everything wrong with the options. While running: FILE_UNWRITABLE
+ *   or CONFIG_INVALID for a folder of checkpoints that cannot be this run's, what `prepare` throws, CHECKPOINT_MISMATCH,
+ *   TRAINING_DIVERGED with the step, CANCELLED after an abort
  */
 export function train<E extends Example>(model: TaskModel<E>, options: TrainOptions): Run<TrainEvent, Adapter> {
   const resolved = resolveOptions(options);
@@ -27,7 +30,8 @@ async function* run<E extends Example>(
   options: ResolvedTrainOptions,
   signal: AbortSignal,
 ): AsyncGenerator<TrainEvent, Adapter, void> {
-  const prepared = await prepare(model, options);
+  if (options.checkpoint) await requireOwnFolder(options.checkpoint.directory, options.resume);
+  const prepared = yield* watched(signal, (watch) => prepare(model, options, watch));
   const { warnings, ...state } = await restore(prepared, options);
   const session = createSession({ model, prepared, options, runtime: runtimeOf(options) }, state);
   const laid = session.laid();
