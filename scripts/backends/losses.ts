@@ -20,6 +20,7 @@ const fixture = (name: string) => fileURLToPath(new URL(`../../examples/fixtures
 const settings: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   compacter: { reductionFactor: 8 }, // a bottleneck of 4 in a width of 32
   galore: { r: 4 }, // no more than the rank of eight rows: Adam blows up the rounding in directions beyond
+  s2ft: { roles: ['down'] }, // 3 % of four heads is none
   'sparse-mezo': { epsilon: 1e-2 }, // a difference of losses, rounding included, is divided by it
 };
 

@@ -96,6 +96,12 @@ describe('hft', () => {
       /names model\.layers\.9\.up, which are no/,
     );
     await expect(ran({ targetModules: ['up'], ratio: 0.1 } as HftOptions)).rejects.toThrow(/raise ratio/);
+    await expect(ran({ selection: [[up], ['nope'], ['no', up]] })).rejects.toMatchObject({
+      code: 'TARGETS_UNMATCHED',
+      message: expect.stringMatching(/round 2 of selection names nope,.*round 3 of selection names no,/s),
+    });
+    expect(() => hft({ rounds: 3, selection: [[up], [down]] })).toThrow(/rounds: is said by selection/);
+    expect(() => bindMethod(hft({ bias: 'all' }), tinyModel())).toThrow(/with their biases: leave bias out/);
     expect(() => hft({ ratio: 0 })).toThrow(/ratio/);
     const bind = () => bindMethod(hft({ targetModules: ['model.embed'] }), tinyModel());
     expect(bind).toThrow(/of kind embedding/);

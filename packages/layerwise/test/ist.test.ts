@@ -16,7 +16,7 @@ import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { hft, type IstOptions, ist, type LayerDraw } from '../src/index.js';
 import { rewarded, sigmoid } from '../src/ist/importance.js';
-import { drawWithout } from '../src/ist/layers.js';
+import { distinct, drawWithout } from '../src/ist/layers.js';
 
 const Config = z.strictObject({ r: z.number().int().positive().default(2) });
 
@@ -128,6 +128,22 @@ describe('ist', () => {
     expect(drawWithout([1, 1, 1], 3, createRandom(0)).sort()).toEqual([0, 1, 2]);
   });
 
+  it('tries different sets, and fewer where there are no more', () => {
+    const draws = [
+      [0, 1],
+      [1, 0],
+      [2, 0],
+      [0, 1],
+      [2, 1],
+    ];
+    expect(distinct(3, (_, attempt) => draws[attempt]!)).toEqual([
+      [0, 1],
+      [2, 0],
+      [2, 1],
+    ]);
+    expect(distinct(3, (place) => [Math.min(place, 1)])).toEqual([[0], [1]]);
+  });
+
   it('wraps a method that trains weights in place and has rounds', async () => {
     const rounds = hft({ targetModules, selection: [['model.layers.0.up'], ['model.layers.1.mix']] });
     const adapter = await ran(ist(rounds, { interval: 2, trained: 1 })).result();
@@ -137,9 +153,12 @@ describe('ist', () => {
     ]);
   });
 
-  it('refuses wrong options, a method that chooses targets, and targets outside of layers', async () => {
+  it('refuses wrong options, a method that chooses targets or moves all, and targets outside of layers', async () => {
     expect(() => ist(factors(), { subsets: 1, trained: 2 })).toThrow(/trained.*subsets/s);
     expect(() => ist(ist(factors()))).toThrow(/chooses itself/);
+    const { method } = factors();
+    const byLosses = defineMethod({ ...method, forward: { epsilon: () => 1, direction: ({ p }) => p.a! } });
+    expect(() => ist(byLosses())).toThrow(/moves all targets at once/);
     await expect(ran(ist(factors({ targetModules: ['head'] }))).result()).rejects.toThrow(/in a numbered layer/);
   });
 });

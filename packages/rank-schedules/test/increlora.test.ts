@@ -27,6 +27,16 @@ describe('increlora', () => {
     expect(moved.some((x) => x !== 0)).toBe(true);
   });
 
+  it.each([[['up']], [['up', 'down']]])(
+    'reaches the rank that was asked for with fewer modules than grow at a time: %j',
+    async (targetModules) => {
+      const method = increlora({ targetModules, targetRank: 3, added: 1 });
+      const run = train(tinyModel(), { method, data: tinyRows(), backend: referenceBackend(), lr: 0.02, steps: 20 });
+      const { delta } = await run.result();
+      expect([...delta.params.values()].map(([term]) => term!.tensors.a!.shape[0])).toEqual(targetModules.map(() => 3));
+    },
+  );
+
   it('goes on from a saved adapter with its ranks, and refuses more than there is room for', async () => {
     const common = { data: tinyRows(), backend: referenceBackend(), lr: 0.02, steps: 12 };
     const own = { targetModules: ['up', 'down', 'mix'], topH: 1, warmup: 0, interval: 2, maxRank: 3 };
@@ -45,12 +55,13 @@ describe('increlora', () => {
   });
 
   it('takes exactly so many, the earlier among equals; the code takes all equals', () => {
-    const of = (scores: readonly number[]) => scores.map((importance, i) => ({ path: `${i}`, rank: 1, importance }));
-    const limits = { added: 1, largest: 4 };
-    expect(chosen(of([1, 3, 2, 3]), 9, { topH: 1, variant: 'paper' }, limits)).toEqual(['1']);
-    expect(chosen(of([1, 3, 2, 3]), 9, { topH: 1, variant: 'code' }, limits)).toEqual(['1', '3']);
-    expect(chosen(of([1, 3, 2, 3]), 1, { topH: 3, variant: 'paper' }, limits)).toEqual(['1']);
-    expect(chosen(of([1, 3, 2, 3]), 9, { topH: 1, variant: 'paper' }, { ...limits, largest: 1 })).toEqual([]);
+    const of = (scores: readonly number[]) =>
+      scores.map((importance, i) => ({ path: `${i}`, rank: 1, largest: 4, importance }));
+    expect(chosen(of([1, 3, 2, 3]), 9, { topH: 1, variant: 'paper' }, 1)).toEqual(['1']);
+    expect(chosen(of([1, 3, 2, 3]), 9, { topH: 1, variant: 'code' }, 1)).toEqual(['1', '3']);
+    expect(chosen(of([1, 3, 2, 3]), 1, { topH: 3, variant: 'paper' }, 1)).toEqual(['1']);
+    const full = of([1, 3]).map((one) => ({ ...one, largest: 1 }));
+    expect(chosen(full, 9, { topH: 1, variant: 'paper' }, 1)).toEqual([]);
   });
 
   it('smooths with the new importance, and spreads growth over two thirds of a run', () => {
@@ -67,6 +78,8 @@ describe('increlora', () => {
       bindMethod(increlora({ ...options, targetModules: ['up'] }), tinyModel());
     expect(() => bind({ initialRank: 3 })).toThrow(/cannot grow from initialRank 3 to targetRank 2/);
     expect(() => bind({ maxRank: 1 })).toThrow(/maxRank 1 leaves no room for targetRank 2/);
+    expect(() => bind({ maxRank: 100 })).toThrow(/rank 6 at most, maxRank is 100/);
+    expect(bind({ targetRank: 5 }).size).toBe((6 + 2) * (6 + 8 + 1));
     expect(() => bind({ targetRank: 7 })).toThrow(/rank 6 at most, targetRank is 7/);
     expect(() => increlora({ targetRank: -1 })).toThrow(/targetRank/);
   });

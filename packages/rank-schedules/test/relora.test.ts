@@ -69,6 +69,14 @@ describe('relora', () => {
     expect(losses(more.events)[0]).toBeLessThan(losses((await ran({ restarts: 0 }, 1)).events)[0]!);
   });
 
+  it('rounds without an update leave nothing behind', async () => {
+    const { a, b } = await factors((await ran({ restarts: 9 }, 3)).adapter);
+    expect([a.shape, b.shape]).toEqual([
+      [6, 6],
+      [8, 6],
+    ]);
+  });
+
   it('the rate rises again after a restart to the one schedule of the run', async () => {
     const { events } = await ran({ restarts: 1, warmup: 0.5 }, 8);
     const rates = events.flatMap((e) => (e.type === 'step' ? [e.lr / 0.02] : []));

@@ -36,14 +36,16 @@ function inputs(x: Tensor, { count, width }: Units): Float64Array {
   return score;
 }
 
-/** Scores of the units of every target, by target path (section 3.3 of the paper compares them). */
+/**
+ * Scores of the units of every target, by target path (section 3.3 of the paper compares them).
+ * @param rngOf the random numbers of the group that a target competes in
+ */
 export async function scoresOf(
   sites: Sites,
   look: Look<S2ftSettings>,
-  by: S2ftSettings['select'],
-  batches: number,
-  rng: Random,
+  rngOf: (site: Sites[number]) => Random,
 ): Promise<Map<string, Float64Array>> {
+  const { select, batches } = sites[0]!.c;
   const scores = new Map<string, Float64Array>();
   const add = (path: string, more: Float64Array) => {
     const sum = scores.get(path) ?? new Float64Array(more.length);
@@ -52,18 +54,23 @@ export async function scoresOf(
       sum.map((value, i) => value + more[i]!),
     );
   };
-  const units = new Map(sites.map(({ target }) => [target.path, { target, unit: unitsOf(target)! }]));
-  if (by === 'random')
-    for (const [path, { unit }] of units)
-      scores.set(path, Float64Array.from(rng.fork(path).uniform([unit.count]).data as Float32Array));
-  else if (by === 'weight')
-    for (const [path, { target, unit }] of units) add(path, sums(target, await look.weight(`${path}.weight`), unit));
-  else if (by === 'activation') {
+  const units = sites.map((site) => ({
+    site,
+    target: site.target,
+    path: site.target.path,
+    unit: unitsOf(site.target)!,
+  }));
+  if (select === 'random')
+    for (const { site, path, unit } of units)
+      scores.set(path, Float64Array.from(rngOf(site).fork(path).uniform([unit.count]).data as Float32Array));
+  else if (select === 'weight')
+    for (const { path, target, unit } of units) add(path, sums(target, await look.weight(`${path}.weight`), unit));
+  else if (select === 'activation') {
     for await (const seen of look.activations(batches))
-      for (const [path, { unit }] of units) add(path, inputs(seen.get(path)!, unit));
+      for (const { path, unit } of units) add(path, inputs(seen.get(path)!, unit));
   } else {
     for await (const seen of look.gradients(batches))
-      for (const [path, { target, unit }] of units) add(path, sums(target, seen.get(path)!, unit));
+      for (const { path, target, unit } of units) add(path, sums(target, seen.get(path)!, unit));
   }
   return scores;
 }

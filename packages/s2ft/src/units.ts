@@ -1,4 +1,5 @@
 import type { Target } from '@peftjs/core';
+import type { S2ftSettings } from './config.js';
 
 /**
  * How a module takes part in its coupled structure (Yang et al. 2024, section 3.2): channel j of a feed-forward block is
@@ -36,6 +37,10 @@ export function unitsOf(target: Target): Units | undefined {
       return undefined;
   }
 }
+
+/** The units of a target that the configuration trains. */
+export const taken = (target: Target, { roles }: S2ftSettings): Units | undefined =>
+  roles.some((role) => role === target.role) ? unitsOf(target) : undefined;
 
 /** Rows or columns of chosen units, ascending. */
 export const spread = (chosen: readonly number[], { width }: Units): number[] =>

@@ -81,7 +81,7 @@ export const sora = /* @__PURE__ */ defineMethod({
 
   penalty({ sites, c }, ops) {
     if (c.l1 === 0) return undefined;
-    const count = sites.length * c.r;
+    const count = sites.reduce((sum, site) => sum + site.c.r, 0);
     return ops.mul(
       math.l1Norm(
         sites.map(({ p }) => p.g!),

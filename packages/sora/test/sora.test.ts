@@ -46,6 +46,8 @@ describe('configuration', () => {
     [{ gateLr: 0 }, 'gateLr: '],
     [{ schedule: { stages: 1 } }, 'schedule.stages: '],
     [{ schedule: { shape: 'exp_linear' } }, 'schedule.from: '],
+    [{ lambda: 0.1, schedule: { from: 0.2 } }, 'schedule.from: must not be above lambda'],
+    [{ lambda: 0, schedule: { shape: 'exp_linear', from: 0.1 } }, 'schedule.from: must not be above lambda'],
   ])('refuses %j', (options, named) => {
     try {
       sora(options as Parameters<typeof sora>[0]);
@@ -231,15 +233,16 @@ describe('a run', () => {
     const { plan, tensors } = await withGates(() => [1, -2, 0, 0.5]);
     const graph = createGraph('penalty');
     const ops = createOps(graph);
+    const c = SoraConfig.parse({ r: 16, l1: 0.8 }); // as configured; 4 gates were left to train on
     const sites = plan.sites.map(({ target }) => ({
       target,
-      c: SoraConfig.parse({ r: 4, l1: 0.8 }),
+      c: { ...c, r: 4 },
       s: {},
       parameters: {},
       p: { g: ops.constant(tensors.get(`${target.path}:g`)!) },
     }));
     const options = { sites, replaced: [], parameters: 0 };
-    ops.output(sora.method.penalty!({ ...options, c: sites[0]!.c }, ops)!, 'penalty');
+    ops.output(sora.method.penalty!({ ...options, c }, ops)!, 'penalty');
     const program = await referenceBackend().compile(graph);
     const { penalty } = await program.run({});
     expectClose('penalty', penalty!, f32([], [(0.8 * 3.5) / 4]), { relToMax: 1e-6 });

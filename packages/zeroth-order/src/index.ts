@@ -1,17 +1,17 @@
 import {
   defineMethod,
   definePlugin,
-  denseTerm,
+  dense,
   elementCount,
   f32,
   PeftError,
+  Problems,
   sgd,
+  sparse,
   type Tensor,
-  tensorRef,
-  toF32,
 } from '@peftjs/core';
 import { SparseMezoConfig } from './config.js';
-import { decayed, masked, thresholdOf } from './math.js';
+import { changeTerm, decayed, masked, maskOf, thresholdOf, trainsNothing } from './math.js';
 
 export { SparseMezoConfig, type SparseMezoOptions, type SparseMezoSettings } from './config.js';
 
@@ -32,10 +32,19 @@ export const sparseMezo = /* @__PURE__ */ defineMethod({
   /** Thresholds, once, from the weights that nothing has moved. */
   async plan(look) {
     const planned = new Map<string, { c: { threshold: number }; tensors: { w: Tensor } }>();
+    const problems = new Problems();
     for (const { target, c } of look.sites) {
       const w = await look.weight(`${target.path}.weight`);
-      planned.set(target.path, { c: { threshold: c.threshold ?? thresholdOf(w, c.sparsity) }, tensors: { w } });
+      const threshold = c.threshold ?? thresholdOf(w, c.sparsity);
+      if (trainsNothing(w, threshold))
+        problems.add(
+          c.threshold === undefined
+            ? `"${target.path}": sparsity ${c.sparsity} of its ${w.data.length} numbers is none: raise it.`
+            : `"${target.path}": none of its numbers is within the threshold ${threshold}: raise it.`,
+        );
+      planned.set(target.path, { c: { threshold }, tensors: { w } });
     }
+    problems.throwIfAny('CONFIG_INVALID', 'sparse-mezo');
     return planned;
   },
 
@@ -52,7 +61,7 @@ export const sparseMezo = /* @__PURE__ */ defineMethod({
 
   forward: {
     epsilon: ({ epsilon }) => epsilon,
-    direction: ({ p, c, rng }) => masked(rng.normal(p.d!.shape), p.w!, p.d!, c.threshold!),
+    direction: ({ p, c, rng }) => masked(maskOf(p.w!, p.d!, c.threshold!), p.d!.shape, rng),
   },
 
   /** As in MeZO the estimate itself is the step; the run's decay would also move what the mask leaves out. */
@@ -61,22 +70,13 @@ export const sparseMezo = /* @__PURE__ */ defineMethod({
   precondition: ({ g, p, c }, ops) =>
     c.weightDecay === 0 ? g : decayed(g, { w: p.w!, d: p.d! }, { lambda: c.weightDecay, h: c.threshold! }, ops),
 
-  toDelta: ({ p }) => ({ weight: denseTerm(tensorRef(p.d!)) }),
+  toDelta: ({ p }) => ({ weight: changeTerm(p.d!) }),
 
-  fromKinds: ['dense'],
-  async fromDelta({ terms }) {
-    const { tensors, meta } = terms.weight!;
-    const delta = toF32(await tensors.delta!.read());
-    const scale = Number(meta.scale);
-    return {
-      d:
-        scale === 1
-          ? delta
-          : f32(
-              delta.shape,
-              delta.data.map((x) => x * scale),
-            ),
-    };
+  fromKinds: [dense.kind, sparse.kind],
+  async fromDelta({ terms, target }) {
+    const term = terms.weight!;
+    const kind = term.kind === sparse.kind ? sparse : dense;
+    return { d: await kind.dense(term, target.parameters.weight!.shape) };
   },
 
   size: (target) => elementCount(target.parameters.weight!.shape),

@@ -1,4 +1,15 @@
-import { f32, type Ops, type ShapedValue, type Tensor } from '@peftjs/core';
+import {
+  denseTerm,
+  f32,
+  indexRef,
+  type Ops,
+  type Random,
+  type ShapedValue,
+  sparseTerm,
+  type Tensor,
+  type Term,
+  tensorRef,
+} from '@peftjs/core';
 
 /** The largest float32: a limit that no number exceeds, and that a graph can hold. */
 const largest = (2 - 2 ** -23) * 2 ** 127;
@@ -15,13 +26,37 @@ export function thresholdOf(theta: Tensor, sparsity: number): number {
   return k === 0 ? next / 2 : (magnitudes[k - 1]! + next) / 2;
 }
 
-/** m ⊙ z: the direction where |θ| ≤ h, zero elsewhere (eq. 5). θ = w + d, as it is before it is moved. */
-export function masked(z: Tensor, w: Tensor, d: Tensor, h: number): Tensor {
+/** m: 1 where |θ| ≤ h, 0 elsewhere (eq. 5). θ = w + d, as it is before it is moved. */
+export function maskOf(w: Tensor, d: Tensor, h: number): Uint8Array {
   const [start, change] = [w.data as Float32Array, d.data as Float32Array];
-  return f32(
-    z.shape,
-    (z.data as Float32Array).map((value, i) => (Math.abs(start[i]! + change[i]!) <= h ? value : 0)),
-  );
+  const m = new Uint8Array(start.length);
+  for (let i = 0; i < m.length; i++) m[i] = Math.abs(start[i]! + change[i]!) <= h ? 1 : 0;
+  return m;
+}
+
+/** Whether no number of a weight that nothing has moved is within h. */
+export const trainsNothing = (w: Tensor, h: number): boolean => (w.data as Float32Array).every((x) => Math.abs(x) > h);
+
+/** m ⊙ z: z is drawn for the numbers that m keeps, in their order, and for no others. */
+export function masked(m: Uint8Array, shape: readonly number[], rng: Pick<Random, 'normal'>): Tensor {
+  let count = 0;
+  for (let i = 0; i < m.length; i++) count += m[i]!;
+  const z = rng.normal([count]).data as Float32Array;
+  const data = new Float32Array(m.length);
+  for (let i = 0, k = 0; i < m.length; i++) if (m[i]) data[i] = z[k++]!;
+  return f32(shape, data);
+}
+
+/** ΔW: its changed numbers with their places, or all of them where that takes no more bytes. */
+export function changeTerm(d: Tensor): Term {
+  const data = d.data as Float32Array;
+  let changed = 0;
+  for (let i = 0; i < data.length; i++) if (data[i] !== 0) changed++;
+  if (2 * changed >= data.length) return denseTerm(tensorRef(d));
+  const indices = new Float64Array(changed);
+  for (let i = 0, k = 0; i < data.length; i++) if (data[i] !== 0) indices[k++] = i;
+  const values = Float32Array.from(indices, (i) => data[i]!);
+  return sparseTerm({ indices: indexRef(indices, data.length), values: tensorRef(f32([changed], values)) });
 }
 
 /** g + λ m ⊙ θ: weight decay of what the step moves, and of nothing else (MeZO, Malladi et al. 2023, algorithm 1). */

@@ -1,8 +1,8 @@
-import { bindMethod, f32, startTensors } from '@peftjs/core';
+import { baseLook, bindMethod, f32, settlePlan, startTensors, type Term } from '@peftjs/core';
 import { testMethod, tinyModel } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
-import { sparseMezo } from '../src/index.js';
-import { masked, thresholdOf } from '../src/math.js';
+import { SparseMezoConfig, sparseMezo } from '../src/index.js';
+import { masked, maskOf, thresholdOf } from '../src/math.js';
 
 const vector = (...values: number[]) => f32([values.length], Float32Array.from(values));
 
@@ -26,9 +26,50 @@ describe('sparse-mezo', () => {
   });
 
   it('moves what is small now, not what was small at the start', () => {
-    const z = vector(1, 2, 3, 4);
     const [w, d] = [vector(-0.5, 0.5, 1.5, -1.5), vector(0, 1, -1, 0)];
-    expect([...masked(z, w, d, 1).data]).toEqual([1, 0, 3, 0]);
+    expect([...maskOf(w, d, 1)]).toEqual([1, 0, 1, 0]);
+  });
+
+  it('draws a direction for the numbers that it trains, and for no others', () => {
+    const drawn: unknown[] = [];
+    const normal = (shape: readonly number[]) => {
+      drawn.push(shape);
+      return vector(5, 6);
+    };
+    expect(masked(Uint8Array.of(1, 0, 1, 0), [2, 2], { normal })).toEqual(f32([2, 2], [5, 0, 6, 0]));
+    expect(drawn).toEqual([[2]]);
+  });
+
+  it('saves few changes with their places and many in full, and goes on from both', async () => {
+    const [target] = tinyModel().targets.filter(({ path }) => path.endsWith('mix'));
+    const shape = target!.parameters.weight!.shape;
+    const { fromDelta, toDelta } = sparseMezo.method;
+    for (const [step, kind] of [
+      [3, 'sparse'],
+      [2, 'dense'],
+    ] as const) {
+      const d = f32(
+        shape,
+        Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => (i % step ? 0 : i + 1)),
+      );
+      const site = { target: target!, c: SparseMezoConfig.parse({}) };
+      const { weight } = (await toDelta({ ...site, p: { d }, weight: async () => d })) as { weight: Term };
+      expect(weight.kind).toBe(kind);
+      expect(await fromDelta!({ ...site, terms: { weight }, fresh: {} })).toEqual({ d });
+    }
+  });
+
+  it.each([
+    [{ sparsity: 0.01 }, /up": sparsity 0.01 of its 48 numbers is none/],
+    [{ threshold: 1e-9 }, /up": none of its numbers is within the threshold 1e-9/],
+  ])('refuses %j, which trains nothing', async (options, message) => {
+    const model = tinyModel();
+    const plan = bindMethod(sparseMezo({ ...options, targetModules: ['up'] }), model);
+    const look = baseLook({ plan, parameters: model.parameters, seed: 0 });
+    await expect(settlePlan(plan, look)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringMatching(message),
+    });
   });
 
   it('refuses parts and distances that mean nothing, all at once, and a start without a plan', async () => {

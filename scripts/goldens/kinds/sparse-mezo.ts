@@ -1,6 +1,6 @@
 import { attachMethod, bindMethod, f32, type Plan, settlePlan, startTensors, type Tensor } from '@peftjs/core';
 import { sparseMezo } from '@peftjs/zeroth-order';
-import { masked as maskedDirection } from '../../../packages/zeroth-order/src/math.js';
+import { masked as maskedDirection, maskOf } from '../../../packages/zeroth-order/src/math.js';
 import { logitsOf } from '../adapted.js';
 import { type Base, feedsOf, masked, only, openBase } from '../base.js';
 import type { CaseFolder, CaseRecord, RunContext, Tensors } from '../case.js';
@@ -39,6 +39,15 @@ async function planned(
   return { base, bound, plan: settled, start: await startTensors(settled, { seed: 0, parameters }) };
 }
 
+/** The case's noise at the numbers that the mask keeps, in place of random numbers. */
+const noiseWhere = (mask: Uint8Array, noise: Tensor) => ({
+  normal: (shape: readonly number[]) =>
+    f32(
+      shape,
+      (noise.data as Float32Array).filter((_, i) => mask[i]),
+    ),
+});
+
 /** The same plan with the case's noise in place of random numbers: update by update, target by target. */
 function withNoise(plan: Plan, inputs: Tensors): Plan {
   const calls = new Map<string, number>();
@@ -51,10 +60,12 @@ function withNoise(plan: Plan, inputs: Tensors): Plan {
         ...forward!,
         direction(site) {
           const { path } = site.target;
+          const { threshold } = site.c as { threshold: number };
           const t = calls.get(path) ?? 0;
           calls.set(path, t + 1);
           const noise = inputs.get(`z.${t}/${path}.weight`)!;
-          return forward!.direction({ ...site, rng: { ...site.rng, normal: () => noise } });
+          const kept = noiseWhere(maskOf(site.p.w!, site.p.d!, threshold), noise);
+          return forward!.direction({ ...site, rng: { ...site.rng, ...kept } });
         },
       },
     },
@@ -67,7 +78,8 @@ const directions = ({ plan, start }: Trained, train: Named, inputs: Tensors, t: 
     plan.sites.map(({ target: { path }, c }) => {
       const z = inputs.get(`z.${t}/${path}.weight`)!;
       const { threshold } = c as { threshold: number };
-      return [`${path}:d`, maskedDirection(z, start.frozen.get(`${path}:w`)!, train.get(`${path}:d`)!, threshold)];
+      const mask = maskOf(start.frozen.get(`${path}:w`)!, train.get(`${path}:d`)!, threshold);
+      return [`${path}:d`, maskedDirection(mask, z.shape, noiseWhere(mask, z))];
     }),
   );
 
@@ -113,13 +125,9 @@ export async function run(folder: CaseFolder, { backend }: RunContext): Promise<
     const [got, wanted] = [(c as { threshold: number }).threshold, config.thresholds[name]!];
     // 1e-7: the case says the threshold in float64, its weights are float32.
     if (Math.abs(got - wanted) > 1e-7 * wanted) checks.problem(`threshold of ${name}: ${got}, expected ${wanted}`);
-    const ones = f32(
-      [...target.parameters.weight!.shape],
-      new Float32Array(expected.get(`mask_0/${name}`)!.data.length).fill(1),
-    );
     const w = trained.start.frozen.get(`${target.path}:w`)!;
-    const chosen = maskedDirection(ones, w, trained.start.train.get(`${target.path}:d`)!, got);
-    if (chosen.data.some((value, i) => value !== Number(expected.get(`mask_0/${name}`)!.data[i])))
+    const chosen = maskOf(w, trained.start.train.get(`${target.path}:d`)!, got);
+    if (chosen.some((value, i) => value !== Number(expected.get(`mask_0/${name}`)!.data[i])))
       checks.problem(`mask_0/${name} differs`);
   }
   checks.leave((name) => name.startsWith('mask_0/') || name === 'projected_gradient/steps_float64');

@@ -137,7 +137,10 @@ export interface Dynamics<C> {
    */
   readonly forward?: {
     epsilon(c: C): number;
-    /** z for a trained tensor. @param rng the same at every call for this tensor and update */
+    /**
+     * z for a trained tensor: a tensor of its own, which is overwritten.
+     * @param rng the same at every call for this tensor and update
+     */
     direction(site: SiteOf<Tensor, C> & { readonly name: string; readonly rng: Random }): Tensor;
   };
 }

@@ -17,13 +17,21 @@ export interface ForwardParts {
   readonly seed: number;
 }
 
+// Loops, not `map`: these run over every trained number in every update.
+
 const along = (p: Tensor, z: Tensor, factor: number): Tensor => {
   const [a, b] = [p.data as Float32Array, z.data as Float32Array];
-  return f32(
-    p.shape,
-    a.map((x, i) => x + factor * b[i]!),
-  );
+  const moved = new Float32Array(a.length);
+  for (let i = 0; i < moved.length; i++) moved[i] = a[i]! + factor * b[i]!;
+  return f32(p.shape, moved);
 };
+
+/** The gradient slope · z, in place of z. */
+function scaleInPlace(z: Tensor, slope: number): Tensor {
+  const data = z.data as Float32Array;
+  for (let i = 0; i < data.length; i++) data[i] = slope * data[i]!;
+  return z;
+}
 
 /**
  * Updates from losses alone (Malladi et al. 2023, definition 1): the slope along z is
@@ -80,13 +88,8 @@ export function forwardSteps(
           const above = await lossAt(batches, moved(epsilon));
           const below = await lossAt(batches, moved(-epsilon));
           const slope = (above - below) / (2 * epsilon);
-          const gradients: Record<string, Tensor> = {};
-          for (const [name, { shape, data }] of z)
-            gradients[accumulatorName(name)] = f32(
-              shape,
-              (data as Float32Array).map((x) => slope * x),
-            );
-          return { loss: (above + below) / 2, ...(await updater.apply(gradients, clock)) };
+          const gradients = [...z].map(([name, dz]) => [accumulatorName(name), scaleInPlace(dz, slope)] as const);
+          return { loss: (above + below) / 2, ...(await updater.apply(Object.fromEntries(gradients), clock)) };
         },
         read: (names) => updater.read(names),
         write: (tensors) => updater.write(tensors),

@@ -5,36 +5,40 @@ import {
   f32,
   type Params,
   PeftError,
+  Problems,
   type Random,
   type Target,
   type Tensor,
   tensorRef,
 } from '@peftjs/core';
-import { HftConfig, type HftSettings, roundsOf } from './config.js';
+import { HftConfig, type HftSettings, roundName, roundsOf } from './config.js';
 import { half } from './select.js';
 
 type Sites = readonly { readonly target: Target; readonly c: HftSettings }[];
 type Weights = (path: string) => Promise<Tensor>;
 
+/** @throws PeftError TARGETS_UNMATCHED with every round that names what is no target */
+function requireKnown(sites: Sites, selection: readonly (readonly string[])[]): void {
+  const known = new Set(sites.map(({ target }) => target.path));
+  const problems = new Problems();
+  for (const [round, paths] of selection.entries()) {
+    const unknown = paths.filter((path) => !known.has(path));
+    if (unknown.length > 0)
+      problems.add(`${roundName(round)} of selection names ${unknown.join(', ')}, which are no targets of this model.`);
+  }
+  problems.throwIfAny('TARGETS_UNMATCHED', 'hft');
+}
+
 /** The paths that a round trains, counted from 0. @throws PeftError TARGETS_UNMATCHED when it trains nothing */
 function selected(sites: Sites, { selection, ratio }: HftSettings, round: number, rng: Random): ReadonlySet<string> {
+  if (selection) return new Set(selection[round]);
   const targets = sites.map(({ target }) => target);
-  if (!selection) {
-    const chosen = half(targets, ratio, rng);
-    if (chosen.size > 0) return chosen;
-    throw new PeftError(
-      'TARGETS_UNMATCHED',
-      `hft: ${ratio} of the modules of each layer is none of ${targets.length} targets: raise ratio, or widen targetModules.`,
-    );
-  }
-  const known = new Set(targets.map(({ path }) => path));
-  const unknown = selection[round]!.filter((path) => !known.has(path));
-  if (unknown.length > 0)
-    throw new PeftError(
-      'TARGETS_UNMATCHED',
-      `hft: round ${round} of selection names ${unknown.join(', ')}, which are no targets of this model.`,
-    );
-  return new Set(selection[round]);
+  const chosen = half(targets, ratio, rng);
+  if (chosen.size > 0) return chosen;
+  throw new PeftError(
+    'TARGETS_UNMATCHED',
+    `hft: ${ratio} of the modules of each layer is none of ${targets.length} targets: raise ratio, or widen targetModules.`,
+  );
 }
 
 /** A module's own parameters by name, as numbers of the base. */
@@ -54,11 +58,14 @@ export const hft = /* @__PURE__ */ defineMethod({
   config: HftConfig,
   defaults: { targetModules: 'all' },
 
-  phases: (c) => Array.from({ length: roundsOf(c) }, (_, round) => ({ name: `round ${round + 1}`, share: 1 })),
+  checkShared: ({ bias }) => (bias === 'none' ? [] : ['modules are trained with their biases: leave bias out']),
+
+  phases: (c) => Array.from({ length: roundsOf(c) }, (_, round) => ({ name: roundName(round), share: 1 })),
 
   /** Chooses the first round. All targets stay in the run: later rounds choose among them again. */
   async plan({ sites, rng, weight }) {
     const { c } = sites[0]!;
+    if (c.selection) requireKnown(sites, c.selection);
     const chosen = selected(sites, c, 0, rng.fork('round', 0));
     const selection = [[...chosen], ...(c.selection?.slice(1) ?? [])];
     const planned = sites.map(async ({ target }) => {

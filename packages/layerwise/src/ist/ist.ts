@@ -16,7 +16,7 @@ import type * as z from 'zod';
 import { adamwByCount } from './adamw-by-count.js';
 import { type IstOptions, type IstSettings, istSettings } from './config.js';
 import { rewarded, sigmoid } from './importance.js';
-import { countOf, drawWithout, layersOf } from './layers.js';
+import { countOf, distinct, drawWithout, layersOf } from './layers.js';
 import { scaled, without } from './scaled.js';
 
 /** A choice of layers that is to be made. */
@@ -61,7 +61,8 @@ const withImportance = (initial: Initial | undefined, I: Tensor): Initial => ({
  * Importance-aware sparse tuning (Yao et al. 2024): trains a few layers at each update, the important ones more often.
  * Wraps any method: `ist(lora({ r: 8 }), { trained: 0.25 })`; what is saved is the wrapped method's.
  * @param draw how layers are drawn; by their weights when not given
- * @throws PeftError CONFIG_INVALID for wrong options, CONFIG_UNSUPPORTED for a method that chooses targets itself
+ * @throws PeftError CONFIG_INVALID for wrong options, CONFIG_UNSUPPORTED for a method that chooses targets itself, or
+ *   trains by losses alone
  */
 export function ist<Schema extends z.ZodType>(
   bound: Bound<Schema>,
@@ -72,6 +73,11 @@ export function ist<Schema extends z.ZodType>(
   const { method, config } = bound;
   if (method.active)
     throw new PeftError('CONFIG_UNSUPPORTED', `ist: ${method.name} chooses itself which targets an update changes.`);
+  if (method.forward)
+    throw new PeftError(
+      'CONFIG_UNSUPPORTED',
+      `ist: ${method.name} moves all targets at once to see what the loss does: train it without.`,
+    );
   const bind = defineMethod<Schema>({
     ...method,
     ...scaled(method, factor, own),
@@ -137,13 +143,13 @@ async function looked<Schema extends z.ZodType>(
   const I = numbers((await read([importanceName])).get(importanceName));
   const weights = I.map(sigmoid);
   const count = countOf(suppressed, layers.length);
-  const tried: (readonly number[])[] = [];
+  const tried = distinct(subsets, (subset, attempt) =>
+    draw({ purpose: 'suppress', clock, subset, weights, count, rng: rng.fork('subset', attempt) }),
+  );
   const losses: number[] = [];
-  for (let subset = 0; subset < subsets; subset++) {
-    const drawn = draw({ purpose: 'suppress', clock, subset, weights, count, rng: rng.fork('subset', subset) });
+  for (const drawn of tried) {
     const chosen = new Set(drawn.map((i) => layers[i]!));
     const paths = pathsIn(sites, (layer) => layer !== undefined && chosen.has(layer));
-    tried.push(drawn);
     losses.push(await loss(rows, new Map(paths.map((path) => [`${path}:${factor}`, f32([], [scale])])), 0));
   }
   return f32([I.length], rewarded(I, tried, losses, rate));

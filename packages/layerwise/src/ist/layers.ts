@@ -33,3 +33,20 @@ export function drawWithout(weights: readonly number[], count: number, rng: Rand
     return left.splice(found < 0 ? left.length - 1 : found, 1)[0]!;
   });
 }
+
+/** Draws for each set: few layers have no more sets, and then a look makes do with those that there are. */
+const patience = 16;
+
+/** Up to `count` sets of which no two have the same members: a set that was there before is drawn again. */
+export function distinct(
+  count: number,
+  draw: (place: number, attempt: number) => readonly number[],
+): (readonly number[])[] {
+  const sets = new Map<string, readonly number[]>();
+  for (let attempt = 0; sets.size < count && attempt < count * patience; attempt++) {
+    const drawn = draw(sets.size, attempt);
+    const members = `${[...drawn].sort((a, b) => a - b)}`;
+    if (!sets.has(members)) sets.set(members, drawn);
+  }
+  return [...sets.values()];
+}

@@ -1,3 +1,4 @@
+import type { Target } from '@peftjs/core';
 import * as z from 'zod';
 
 const count = z.number().int().positive();
@@ -6,9 +7,10 @@ const count = z.number().int().positive();
 export const IncreloraConfig = z.strictObject({
   initialRank: count.default(1).meta({ description: 'Rank of every module at the start.' }),
   targetRank: z.number().positive().default(2).meta({ description: 'Rank at the end, mean over the modules.' }),
-  maxRank: count
-    .optional()
-    .meta({ description: 'Largest rank of one module: its slots are there from the start. Default: 4 × targetRank.' }),
+  maxRank: count.optional().meta({
+    description:
+      'Largest rank of one module: its slots are there from the start. Default: 4 × targetRank, or what its matrix can have.',
+  }),
   alpha: z.number().positive().default(16).meta({ description: 'The update is scaled by alpha / present rank.' }),
   topH: count.default(5).meta({ description: 'Modules that grow at a time: those with the largest importance.' }),
   added: count
@@ -32,11 +34,17 @@ export const IncreloraConfig = z.strictObject({
 export type IncreloraSettings = z.output<typeof IncreloraConfig>;
 export type IncreloraOptions = z.input<typeof IncreloraConfig>;
 
+type Extents = Pick<Target, 'in' | 'out'>;
+
 /** Ranks that a module grows by at a time: 1 for a target of 2, 2 for 4, 3 for 6, 4 for 8 (section 4 of the paper). */
 export const addedRank = ({ added, targetRank }: IncreloraSettings): number =>
   added ?? Math.max(1, Math.floor(targetRank / 2));
 
-export const largestRank = ({ maxRank, targetRank }: IncreloraSettings): number => maxRank ?? Math.ceil(4 * targetRank);
+/** The largest rank that the matrix of a target can have. */
+export const fullRank = (target: Extents): number => Math.min(target.in, target.out);
+
+export const largestRank = ({ maxRank, targetRank }: IncreloraSettings, target: Extents): number =>
+  maxRank ?? Math.min(Math.ceil(4 * targetRank), fullRank(target));
 
 /** Slots of a module: its largest rank and a reserve behind it. */
-export const slotsOf = (c: IncreloraSettings): number => largestRank(c) + addedRank(c);
+export const slotsOf = (c: IncreloraSettings, target: Extents): number => largestRank(c, target) + addedRank(c);

@@ -5,6 +5,8 @@ import { addedRank, type IncreloraSettings, largestRank } from './config.js';
 export interface Candidate {
   readonly path: string;
   readonly rank: number;
+  /** The rank that it cannot exceed. */
+  readonly largest: number;
   readonly importance: number;
 }
 
@@ -24,7 +26,7 @@ export function smoothed(
 /** When modules grow, in updates counted from 0. */
 export function schedule(c: IncreloraSettings, modules: number, { total: updates }: Pick<Clock, 'total'>) {
   const warmup = c.warmup ?? Math.floor(updates / 20);
-  const growths = Math.ceil(((c.targetRank - c.initialRank) * modules) / (c.topH * addedRank(c)));
+  const growths = Math.ceil(((c.targetRank - c.initialRank) * modules) / (Math.min(c.topH, modules) * addedRank(c)));
   const interval = c.interval ?? Math.max(1, Math.floor(((2 / 3) * updates - warmup) / Math.max(1, growths)));
   return { grows: (t: number): boolean => t > warmup && t % interval === 0 };
 }
@@ -33,20 +35,21 @@ export function schedule(c: IncreloraSettings, modules: number, { total: updates
  * The modules that grow: the most important ones that have room, the earlier among equals. In the `code` variant all that
  * reach the importance of the last of them, so that equals overshoot the budget.
  * @param budget ranks that may still be added
+ * @param added ranks that a module grows by
  */
 export function chosen(
   candidates: readonly Candidate[],
   budget: number,
   c: Pick<IncreloraSettings, 'topH' | 'variant'>,
-  limits: { readonly added: number; readonly largest: number },
+  added: number,
 ): string[] {
-  const room = candidates.filter(({ rank }) => rank + limits.added <= limits.largest);
+  const room = candidates.filter(({ rank, largest }) => rank + added <= largest);
   const order = [...room].sort((a, b) => b.importance - a.importance);
   if (c.variant === 'code') {
     const least = order[Math.min(c.topH, order.length) - 1]?.importance ?? Number.POSITIVE_INFINITY;
     return room.filter(({ importance }) => importance >= least).map(({ path }) => path);
   }
-  return order.slice(0, Math.min(c.topH, Math.floor(budget / limits.added))).map(({ path }) => path);
+  return order.slice(0, Math.min(c.topH, Math.floor(budget / added))).map(({ path }) => path);
 }
 
 /** 1 for the first `count` slots: [slots]. */
@@ -64,23 +67,24 @@ export async function grow({
   read,
 }: StepEnd<IncreloraSettings>): Promise<StepEdit | undefined> {
   const { c } = sites[0]!;
-  const limits = { added: addedRank(c), largest: largestRank(c) };
+  const added = addedRank(c);
   const letters = ['grown', 'present', 'importance', 'uncertainty'] as const;
   const held = await read(sites.flatMap(({ target }) => letters.map((letter) => `${target.path}:${letter}`)));
   const numberIn = (path: string, letter: (typeof letters)[number]) => numbers(held.get(`${path}:${letter}`));
-  const modules = sites.map(({ target: { path } }) => {
+  const modules = sites.map(({ target }) => {
+    const { path } = target;
     const S = numbers(observed.get(`${path}:score`))[0]!;
     const before = { I: numberIn(path, 'importance')[0]!, U: numberIn(path, 'uncertainty')[0]! };
     const grown = numberIn(path, 'grown');
-    return { path, slots: grown.length, rank: total(grown), ...smoothed(before, S, c) };
+    const rank = total(grown);
+    return { path, slots: grown.length, rank, largest: largestRank(c, target), ...smoothed(before, S, c) };
   });
   const set = new Map<string, Tensor>();
   const t = clock.step - 1;
   const budget = Math.round(c.targetRank * sites.length) - total(modules.map(({ rank }) => rank));
-  if (budget < limits.added && !(c.variant === 'code' && budget > 0)) return undefined;
+  if (budget < added && !(c.variant === 'code' && budget > 0)) return undefined;
   // The first reserves come after the first update.
-  if (t === 0)
-    for (const { path, slots, rank } of modules) set.set(`${path}:present`, firstSlots(slots, rank + limits.added));
+  if (t === 0) for (const { path, slots, rank } of modules) set.set(`${path}:present`, firstSlots(slots, rank + added));
 
   for (const { path, I, U } of modules) {
     set.set(`${path}:importance`, f32([], [I]));
@@ -88,20 +92,20 @@ export async function grow({
   }
   if (!schedule(c, sites.length, clock).grows(t)) return edit(set);
   const paths = chosen(
-    modules.map(({ path, rank, I, U }) => ({ path, rank, importance: I * U })),
+    modules.map(({ path, rank, largest, I, U }) => ({ path, rank, largest, importance: I * U })),
     budget,
     c,
-    limits,
+    added,
   );
   for (const { path, slots, rank } of modules.filter((module) => paths.includes(module.path))) {
-    set.set(`${path}:grown`, firstSlots(slots, rank + limits.added));
-    set.set(`${path}:present`, firstSlots(slots, rank + 2 * limits.added));
+    set.set(`${path}:grown`, firstSlots(slots, rank + added));
+    set.set(`${path}:present`, firstSlots(slots, rank + 2 * added));
   }
-  const left = budget - paths.length * limits.added;
+  const left = budget - paths.length * added;
   // At the end reserves are silenced; after an overshoot the authors' code never gets there.
-  const over = c.variant === 'code' ? left === 0 : left < limits.added || paths.length === 0;
+  const over = c.variant === 'code' ? left === 0 : left < added || paths.length === 0;
   if (over) set.set('*:spare', f32([], [0]));
-  return { set, note: `${paths.length} modules grow by ${limits.added}; ${Math.max(0, left)} ranks are left to give` };
+  return { set, note: `${paths.length} modules grow by ${added}; ${Math.max(0, left)} ranks are left to give` };
 }
 
 const edit = (set: ReadonlyMap<string, Tensor>): StepEdit | undefined => (set.size > 0 ? { set } : undefined);

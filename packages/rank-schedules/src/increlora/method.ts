@@ -9,7 +9,7 @@ import {
   tensorRef,
 } from '@peftjs/core';
 import { adamwBySlot } from './adamw-by-slot.js';
-import { IncreloraConfig, largestRank, slotsOf } from './config.js';
+import { fullRank, IncreloraConfig, largestRank, slotsOf } from './config.js';
 import { firstSlots, grow } from './growth.js';
 import * as math from './math.js';
 import { savedPieces } from './saved.js';
@@ -31,19 +31,19 @@ export const increlora = /* @__PURE__ */ defineMethod({
   fileNames: loraFileNames,
 
   check(target, c) {
-    const largest = Math.min(target.in, target.out);
+    const [largest, full] = [largestRank(c, target), fullRank(target)];
     const problems: string[] = [];
     if (c.initialRank > c.targetRank)
       problems.push(`it cannot grow from initialRank ${c.initialRank} to targetRank ${c.targetRank}`);
-    if (largestRank(c) < c.targetRank)
-      problems.push(`maxRank ${largestRank(c)} leaves no room for targetRank ${c.targetRank}`);
-    if (c.targetRank > largest) problems.push(`its matrix has rank ${largest} at most, targetRank is ${c.targetRank}`);
+    if (c.targetRank > full) problems.push(`its matrix has rank ${full} at most, targetRank is ${c.targetRank}`);
+    else if (largest < c.targetRank) problems.push(`maxRank ${largest} leaves no room for targetRank ${c.targetRank}`);
+    if (largest > full) problems.push(`its matrix has rank ${full} at most, maxRank is ${largest}`);
     return problems;
   },
 
   /** A, B ~ N(0, 0.02) and E = 0 for the first pieces; the others wait in their slots. */
   init(target, c, rng) {
-    const slots = slotsOf(c);
+    const slots = slotsOf(c, target);
     const zero = f32([], [0]);
     return {
       train: {
@@ -75,9 +75,9 @@ export const increlora = /* @__PURE__ */ defineMethod({
   },
 
   fromKinds: [lowRank.kind],
-  fromDelta: ({ terms, target, c, fresh }) => savedPieces(terms.weight!, { path: target.path, c, fresh }),
+  fromDelta: ({ terms, target, c, fresh }) => savedPieces(terms.weight!, { target, c, fresh }),
 
-  size: (target, c) => slotsOf(c) * (target.in + target.out + 1),
+  size: (target, c) => slotsOf(c, target) * (target.in + target.out + 1),
 
   rule({ name, shape }) {
     if (name === 'e') return { optimizer: onlyGrown };

@@ -1,10 +1,10 @@
-import { f32, type Params, PeftError, type Tensor, type Term, toF32 } from '@peftjs/core';
+import { f32, type Params, PeftError, type Target, type Tensor, type Term, toF32 } from '@peftjs/core';
 import { type IncreloraSettings, slotsOf } from './config.js';
 import { firstSlots } from './growth.js';
 import { scale } from './math.js';
 
 interface Where {
-  readonly path: string;
+  readonly target: Target;
   readonly c: IncreloraSettings;
   /** The tensors of a fresh start: what is in the slots behind the saved pieces. */
   readonly fresh: Params<Tensor>;
@@ -15,15 +15,15 @@ interface Where {
  * as the regulariser wants it, and E is what it was long.
  * @throws PeftError ADAPTER_MISMATCH when there are more pieces than slots
  */
-export async function savedPieces({ tensors, meta }: Term, { path, c, fresh }: Where): Promise<Params<Tensor>> {
+export async function savedPieces({ tensors, meta }: Term, { target, c, fresh }: Where): Promise<Params<Tensor>> {
   const [A, B] = [toF32(await tensors.a!.read()), toF32(await tensors.b!.read())];
   const [k, n] = A.shape as readonly [number, number];
   const m = B.shape[0]!;
-  const slots = slotsOf(c);
+  const slots = slotsOf(c, target);
   if (k > slots)
     throw new PeftError(
       'ADAPTER_MISMATCH',
-      `increlora: "${path}" has rank ${k} in the adapter, and room for ${slots} here: raise maxRank.`,
+      `increlora: "${target.path}" has rank ${k} in the adapter, and room for ${slots} here: raise maxRank.`,
     );
   const [a, b, e] = ['a', 'b', 'e'].map((letter) => Float32Array.from(fresh[letter]!.data as Float32Array));
   const ratio = Number(meta.scale) / scale(c.alpha, k);

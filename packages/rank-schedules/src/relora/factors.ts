@@ -2,11 +2,13 @@ import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
 
-/** [A₁; A₂] and [B₁ B₂]: their product is the sum of the products. A: r × in, B: out × r. */
-export function besideEachOther(parts: readonly { readonly a: Tensor; readonly b: Tensor }[]): {
+interface Pair {
   readonly a: Tensor;
   readonly b: Tensor;
-} {
+}
+
+/** [A₁; A₂] and [B₁ B₂]: their product is the sum of the products. A: r × in, B: out × r. */
+export function besideEachOther(parts: readonly Pair[]): Pair {
   const inside = parts[0]!.a.shape[1]!;
   const out = parts[0]!.b.shape[0]!;
   const r = parts.reduce((sum, { a }) => sum + a.shape[0]!, 0);
@@ -22,9 +24,10 @@ export function besideEachOther(parts: readonly { readonly a: Tensor; readonly b
   return { a: f32([r, inside], a), b: f32([out, r], b) };
 }
 
-/** What earlier rounds have left, and what this one trains. */
-export function partsOf({ a0, b0, a, b }: Params<Tensor>) {
-  return [...(a0 && b0 ? [{ a: a0, b: b0 }] : []), ...(a && b ? [{ a, b }] : [])];
+/** What earlier rounds have left and what this one trains, without pairs that change nothing: an untrained B is zero. */
+export function changesOf({ a0, b0, a, b }: Params<Tensor>): Pair[] {
+  const pairs = [...(a0 && b0 ? [{ a: a0, b: b0 }] : []), ...(a && b ? [{ a, b }] : [])];
+  return pairs.filter(({ b }) => floats(b).some((x) => x !== 0));
 }
 
 /** The factors of a saved update. B takes what `s` is off the saved scale. */

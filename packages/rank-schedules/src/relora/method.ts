@@ -10,11 +10,12 @@ import {
   type Random,
   type ShapedValue,
   type Target,
+  type Tensor,
   tensorRef,
 } from '@peftjs/core';
 import { clearedState } from './cleared.js';
 import { ReloraConfig, type ReloraSettings } from './config.js';
-import { besideEachOther, partsOf, putAside } from './factors.js';
+import { besideEachOther, changesOf, putAside } from './factors.js';
 
 const scaleOf = ({ alpha, r }: ReloraSettings): number => alpha / r;
 
@@ -36,6 +37,14 @@ const sum = (
   of: (a: ShapedValue, b: ShapedValue) => ShapedValue,
   ops: Ops,
 ): ShapedValue => (a0 && b0 ? ops.add(of(a!, b!), of(a0, b0)) : of(a!, b!));
+
+/** What is left of the rounds so far as one pair of factors; nothing where none has changed anything. */
+function allPutAside(p: Params<Tensor>): Params<Tensor> {
+  const changes = changesOf(p);
+  if (changes.length === 0) return {};
+  const { a: a0, b: b0 } = besideEachOther(changes);
+  return { a0, b0 };
+}
 
 /**
  * Low-rank updates one after the other (Lialin et al. 2023): ΔW = s Σ Bᵢ Aᵢ (eq. 1), of which only the last pair is
@@ -76,8 +85,7 @@ export const relora = /* @__PURE__ */ defineMethod({
 
   async next({ sites, rng, state, c }) {
     const started = sites.map(({ target, c, p }) => {
-      const { a: a0, b: b0 } = besideEachOther(partsOf(p));
-      return [target.path, { train: fresh(target, c, rng.fork(target.path)), frozen: { a0, b0 } }] as const;
+      return [target.path, { train: fresh(target, c, rng.fork(target.path)), frozen: allPutAside(p) }] as const;
     });
     return { sites: new Map(started), state: clearedState(sites, state, c.cleared) };
   },
@@ -86,7 +94,8 @@ export const relora = /* @__PURE__ */ defineMethod({
   apply: ({ x, p, c }, ops) => sum(p, (a, b) => branch(x, a, b, scaleOf(c), ops), ops),
 
   toDelta({ p, target, c }) {
-    const { a, b } = besideEachOther(partsOf(p));
+    const changes = changesOf(p);
+    const { a, b } = changes.length > 0 ? besideEachOther(changes) : { a: p.a!, b: p.b! };
     const options = { scale: scaleOf(c), transposed: target.kind === 'conv1d' };
     return { weight: lowRankTerm({ a: tensorRef(a), b: tensorRef(b) }, options) };
   },
