@@ -184,6 +184,7 @@ function termsOf(adapter: Adapter, path: string, covered: Set<string>): Record<s
 export interface AdapterFacts {
   readonly base?: Adapter['base'];
   readonly task?: Adapter['task'];
+  readonly on?: Adapter['on'];
   /** Where the base's values come from for parameters that were to be trained but take no part in the graph. */
   readonly parameters: ReadonlyMap<string, TensorRef>;
 }
@@ -236,6 +237,7 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     ...(facts.base && { base: facts.base }),
     method: { name: method.name, config: { ...plan.config, ...remaining(plan, { delta, replaced }) } },
     ...(facts.task && { task: facts.task }),
+    ...(facts.on && { on: facts.on }),
   };
 }
 
