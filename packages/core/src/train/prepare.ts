@@ -12,6 +12,7 @@ import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import { createOrder, type Order } from './order.js';
 import { type Span, schedulesOf, spansOf } from './phases.js';
+import { requireBase } from './require-base.js';
 import { createSchedule, type Schedule, warmupSteps } from './schedules.js';
 
 /** Everything about a run that is settled before anything is compiled. */
@@ -64,6 +65,7 @@ export async function prepare<E extends Example>(model: TaskModel<E>, o: Resolve
   const { task, parameters } = model;
   const bound = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
   const before = o.start && underOwnPaths(o.start, model.targets);
+  await requireBase(model, before ? [before] : []);
   if (before) requireResumable(bound, before);
   const data = await loadData(o.data, task, 'training data');
   const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data')).examples;
