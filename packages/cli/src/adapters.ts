@@ -11,20 +11,23 @@ export function weighted(text: string): { readonly path: string; readonly weight
   return { path: found?.[1] ?? text, weight };
 }
 
-/**
- * The adapters of a command as one, each times its weight; undefined when none is given.
- */
-export async function readAdapters(
-  given: readonly string[],
-  options: ReadingOptions & { readonly plugins: Pick<Plugins, 'kinds'> },
-): Promise<Adapter | undefined> {
+type Options = ReadingOptions & { readonly plugins: Pick<Plugins, 'kinds'> };
+
+/** The adapters of a command, each times its weight. */
+export async function readEach(given: readonly string[], options: Options): Promise<Adapter[]> {
   const parts: Adapter[] = [];
   for (const text of given) {
     const { path, weight } = weighted(text);
     parts.push(scale(await readAnyAdapter(path, options), weight, options.plugins.kinds));
   }
+  return parts;
+}
+
+/** Their sum; undefined when none is given. */
+export async function readAdapters(given: readonly string[], options: Options): Promise<Adapter | undefined> {
+  const parts = await readEach(given, options);
   if (parts.length === 0) return undefined;
-  const joined = sum(...parts);
+  const joined = sum(...parts, { kinds: options.plugins.kinds });
   const { task } = parts.find((part) => part.task) ?? {};
   return task && !joined.task ? { ...joined, task } : joined;
 }

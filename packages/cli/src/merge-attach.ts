@@ -1,6 +1,14 @@
 import { copyFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type Adapter, applyAdapter, type Kinds, type Parameters, type TensorRef, underOwnPaths } from '@peftjs/core';
+import {
+  type Adapter,
+  applyAdapter,
+  type Kinds,
+  onAllSharing,
+  type Parameters,
+  type TensorRef,
+  underOwnPaths,
+} from '@peftjs/core';
 import { openWeights, writeSharded } from '@peftjs/core/files';
 import type { Model } from '@peftjs/models';
 
@@ -27,13 +35,13 @@ const place = ({ file }: TensorRef): string | undefined => file && `${file.path}
  */
 export async function mergedTensors(model: Model, adapter: Adapter, { kinds, change = (all) => all }: MergeInto) {
   const { tensors: checkpoint } = await openWeights(model.directory);
-  const merged = change(applyAdapter(model.parameters, underOwnPaths(adapter, model.targets), { kinds }).parameters);
+  const own = onAllSharing(underOwnPaths(adapter, model.targets), model.targets, kinds);
+  const merged = change(applyAdapter(model.parameters, own, { kinds }).parameters);
   const pathsAt = new Map<string, string[]>();
   for (const [path, ref] of model.parameters) {
     const at = place(ref);
     if (at !== undefined) pathsAt.set(at, [...(pathsAt.get(at) ?? []), path]);
   }
-  const changed = (path: string) => merged.get(path) !== model.parameters.get(path);
   const isAlias = (path: string) => path in model.tied;
 
   const out = new Map<string, TensorRef>();
@@ -41,7 +49,7 @@ export async function mergedTensors(model: Model, adapter: Adapter, { kinds, cha
     const own = (pathsAt.get(place(ref) ?? '') ?? []).find((path) => !isAlias(path));
     out.set(name, own === undefined ? ref : merged.get(own)!);
   }
-  const untied = Object.entries(model.tied).some(([alias, source]) => changed(alias) || changed(source));
+  const untied = Object.entries(model.tied).some(([alias, source]) => merged.get(alias) !== merged.get(source));
   for (const alias of untied ? Object.keys(model.tied) : []) out.set(alias, merged.get(alias)!);
   for (const path of model.created) out.set(path, merged.get(path)!);
   return { tensors: out, untied };

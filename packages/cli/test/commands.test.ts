@@ -36,6 +36,23 @@ describe.skipIf(!stories || !goldens)('commands over stories260k', () => {
     expect(lossOf(one)).toBeLessThan(lossOf(alone));
   });
 
+  it('runs an adapter with a head, trained on top of another with one, as it merges them', async () => {
+    const [data, first, second, merged] = [dataFile(), out('first'), out('second'), out('merged')];
+    const headed = ['--set', 'r=4', 'modules_to_save=[lm_head]'];
+    await peft(...training(data, first, '--steps', '3', ...headed));
+    expect((await peft(...training(data, second, '--steps', '3', '--on', first, ...headed))).code).toBe(0);
+    const merge = ['--base', stories!, '--models', first, second, '--output', merged];
+    expect((await peft('merge', '--method', 'attach', ...merge)).code).toBe(0);
+    const lossOf = async (...model: string[]) => {
+      const rows = ['--task', 'causal-lm', '--data', data, '--columns', 'prompt=mr,completion=ref', '--json'];
+      const { events } = await peft('eval', ...rows, '--threads', '1', '--model', ...model);
+      return (events.at(-1)!.metrics as { loss: number }).loss;
+    };
+    const [together, whole] = [await lossOf(stories!, '--adapter', first, second), await lossOf(merged)];
+    expect(together).toBeCloseTo(whole, 4);
+    expect(together).toBeLessThan(await lossOf(stories!, '--adapter', first));
+  });
+
   it('trains an adapter on: a run begins where the first one stood', async () => {
     const [data, first] = [dataFile(), out('first')];
     await peft(...training(data, first, '--steps', '6'));

@@ -1,9 +1,22 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { createRandom, openWeights, tensorRef, writeSharded } from '@peftjs/core';
+import {
+  builtinKinds,
+  createRandom,
+  f32,
+  indexRef,
+  openWeights,
+  scalingTerm,
+  sparseTerm,
+  type Term,
+  tensorRef,
+  writeSharded,
+} from '@peftjs/core';
+import { causalLm, loadModel } from '@peftjs/models';
 import { goldensPath, sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
+import { mergedTensors } from '../src/merge-attach.js';
 import { peft, start } from './run.js';
 
 const out = (name: string) => join(mkdtempSync(join(tmpdir(), 'peft-')), name);
@@ -222,5 +235,24 @@ describe('peft merge', () => {
       const off = x.reduce((most, value, i) => Math.max(most, Math.abs(value - y[i]!)), 0);
       expect(off, name).toBeLessThan(1e-6);
     }
+  });
+
+  it.skipIf(!stories)('leaves a head tied that changes with the embedding, and unties one that does not', async () => {
+    const base = await loadModel(stories!, { task: causalLm() });
+    const [[head, table]] = Object.entries(base.tied) as [[string, string]];
+    const { shape } = base.parameters.get(table)!;
+    const tensor = (...values: number[]) => tensorRef(f32([values.length], values));
+    const entry = sparseTerm({ indices: indexRef([5], shape[0]! * shape[1]!), values: tensor(1) });
+    const doubled = scalingTerm(tensor(...new Array<number>(shape[1]!).fill(2)), { side: 'output', transposed: true });
+    const mergedWith = (term: Term) => {
+      const delta = { shape: new Map([[table, shape]]), params: new Map([[table, [term]]]) };
+      return mergedTensors(base, { delta, replaced: new Map(), digest: '' }, { kinds: builtinKinds });
+    };
+    const tied = await mergedWith(entry);
+    expect([tied.untied, tied.tensors.has(head)]).toEqual([false, false]);
+    const apart = await mergedWith(doubled);
+    expect(apart.untied).toBe(true);
+    const [before, own] = [await base.parameters.get(head)!.read(), await apart.tensors.get(head)!.read()];
+    expect(own.data).toEqual(before.data);
   });
 });

@@ -108,7 +108,7 @@ describe('compeft', () => {
 
   it('compresses ternary updates, their sums and their multiples', async () => {
     const { adapter } = await made({ density: 0.2 }, mixedDelta());
-    const twice = scale(sum(adapter.delta, adapter.delta), -0.75, kinds);
+    const twice = scale(sum(adapter.delta, adapter.delta, { kinds }), -0.75, kinds);
     const packed = await packCompressed(compeft.codec, { delta: twice, replaced: new Map(), digest: '' });
     const back = await reread(packed.pieces);
     for (const path of twice.params.keys())

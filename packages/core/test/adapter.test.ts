@@ -19,6 +19,7 @@ import {
   resumeTensors,
   type Start,
   scale,
+  scalingTerm,
   slotValues,
   startTensors,
   sum,
@@ -249,6 +250,48 @@ describe('attaching finished adapters', () => {
     const model = await attachDelta(chainGraph(parameters), one, { weight: 'input', name: 'style' });
     for (const weight of [0, 0.25, 1])
       near(await runChain(model, { 'style:weight': f32([], [weight]) }), await mergedRun(scale(one, weight)));
+  });
+
+  it('changes a bias that another adapter has replaced, where it was trained on top of it', async () => {
+    const { shape } = (await mixed(1)).delta;
+    const vector = (name: string) => tensorRef(createRandom(6).fork(name).normal([5]));
+    const scaled = scalingTerm(vector('l'), { side: 'output' });
+    const changes = new Map([
+      ['m.0.q.weight', [scaled]],
+      ['m.0.q.bias', [scaled]],
+    ]);
+    const nothing: Delta = { shape, params: new Map() };
+    const first: Adapter = { delta: nothing, replaced: new Map([['m.0.q.bias', vector('bias')]]), digest: 'first' };
+    const delta = { shape: new Map([...shape, ['m.0.q.bias', [5]]]), params: changes };
+    const second: Adapter = { delta, replaced: new Map(), digest: 'second', on: ['first'] };
+    const both = await attachDelta(await attachDelta(chainGraph(parameters), first), second);
+    near(await runChain(both), await mergedRun(sum(first, second)));
+  });
+
+  it('takes no weight that is not finite', async () => {
+    const one = await mixed(1);
+    for (const weight of [Number.NaN, Number.POSITIVE_INFINITY])
+      expect(await messageOf(() => attachDelta(chainGraph(parameters), one, { weight }))).toContain('CONFIG_INVALID');
+  });
+
+  it('refuses to replace what another adapter has replaced or changed, and the other way round', async () => {
+    const whole = (digest: string): Adapter => ({
+      delta: { shape: new Map(), params: new Map() },
+      replaced: new Map([['head.weight', tensorRef(createRandom(5).normal([3, 6]))]]),
+      digest,
+    });
+    const changing = await mixed(1);
+    expect(changing.delta.params.has('head.weight')).toBe(true);
+    for (const [first, second] of [
+      [whole('a'), whole('b')],
+      [whole('a'), changing],
+      [changing, whole('a')],
+    ] as const) {
+      const model = await attachDelta(chainGraph(parameters), first, { parameters });
+      expect(await messageOf(() => attachDelta(model, second, { parameters }))).toMatch(
+        /DELTA_CONFLICT.*"head.weight" is replaced in full/,
+      );
+    }
   });
 
   it('puts replacements and updates of other parameters in place', async () => {

@@ -163,6 +163,23 @@ describe('algebra of updates', () => {
     expect(sum(a, await adapterOf(two)).replaced).toEqual(a.replaced);
   });
 
+  it('adds kinds of other packages on one parameter where they are given', async () => {
+    const far = defineKind({ ...dense, kind: 'far' });
+    const term = { ...denseTerm(tensorRef(normal('far', shape))), kind: 'far' };
+    const [a, b] = [deltaOf({ 'm.weight': [term] }, shape), deltaOf({ 'n.weight': [term] }, shape)];
+    for (const parts of [
+      [a, one],
+      [one, a],
+      [a, a],
+    ] as const)
+      await expect((async () => sum(...parts))()).rejects.toMatchObject({
+        code: 'DELTA_CONFLICT',
+        message: expect.stringContaining('"m.weight" is changed by several, and by one with kind far'),
+      });
+    expect(sum(a, one, { kinds: withKinds(far) }).params.get('m.weight')).toHaveLength(2);
+    expect(sum(a, b).params.size).toBe(2);
+  });
+
   it('refuses bases that differ and says what a derived adapter is made of', async () => {
     const a = { ...(await adapterOf(one)), base: { digest: 'sha256:1' } };
     const b = { ...(await adapterOf(two)), base: { digest: 'sha256:2' } };

@@ -1,4 +1,4 @@
-import { type Backend, type ModelGraph, PeftError } from '@peftjs/core';
+import { type Backend, type Feeds, type ModelGraph, PeftError } from '@peftjs/core';
 import { optimize } from '@peftjs/core/graph';
 import type { Tensor } from '@peftjs/core/tensor';
 import { createKvCache, type KvCache } from './kv-cache.js';
@@ -12,8 +12,9 @@ export interface Decoder {
   /**
    * Runs new tokens of cache rows `from` to `from + tokens.length` and writes their keys and values into the cache.
    * Returns the logits [rows, vocabulary] after each row's last token.
+   * @param feeds what `edit` made the graph ask for
    */
-  step(cache: KvCache, tokens: readonly (readonly number[])[], from?: number): Promise<Tensor>;
+  step(cache: KvCache, tokens: readonly (readonly number[])[], from?: number, feeds?: Feeds): Promise<Tensor>;
   dispose(): Promise<void>;
 }
 
@@ -41,8 +42,9 @@ export async function openDecoder(
   return {
     eosIds: model.config.eosIds,
     createCache: (of) => createKvCache(shape, of),
-    async step(cache, tokens, from = 0) {
+    async step(cache, tokens, from = 0, feeds = {}) {
       const outputs = await program.run({
+        ...feeds,
         ...newTokens(tokens, (row) => cache.length(from + row), padId),
         ...cache.feeds(from, from + tokens.length),
       });

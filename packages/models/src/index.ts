@@ -1,3 +1,4 @@
+export type { AdapterOptions, AdapterWeights, WeightedAdapter } from './adapters.js';
 export {
   type Architecture,
   type BuildOptions,
@@ -28,6 +29,7 @@ export { createSampler, type Sampler, type SamplingOptions } from './sampling.js
 export {
   openSession,
   openWriter,
+  type PredictOptions,
   type Session,
   type SessionOptions,
   type Writer,

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { attachDelta, PeftError } from '@peftjs/core';
+import { attachDelta, PeftError, requireBase } from '@peftjs/core';
 import { generate, type Model, openDecoder, rows } from '@peftjs/models';
 import * as z from 'zod';
 import { readAdapters } from '../adapters.js';
@@ -61,6 +61,7 @@ export const generateCommand = defineCommand({
     const plugins = await loadPlugins(o.plugin);
     const adapter = await readAdapters(o.adapter, { plugins, base: o.model, signal, warn: output.talk });
     const base = await openModel(o.model, 'causal-lm');
+    await requireBase(base, adapter ? [adapter] : []);
     const encoded = prompts.map((prompt) => encode(base, prompt, o.chat));
     const backend = await openBackend(o, true);
     try {

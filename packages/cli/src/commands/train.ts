@@ -11,7 +11,7 @@ import {
   writeAdapter,
 } from '@peftjs/core';
 import * as z from 'zod';
-import { readAdapters } from '../adapters.js';
+import { readEach } from '../adapters.js';
 import { readAnyAdapter } from '../any-adapter.js';
 import { openBackend } from '../backend.js';
 import { type Context, defineCommand } from '../command.js';
@@ -162,9 +162,9 @@ export const trainCommand = defineCommand({
     });
     const { signal, output } = context;
     const reading = { plugins, base: o.model, signal, warn: output.talk };
-    const frozen = await readAdapters(o.on, reading);
+    const frozen = await readEach(o.on, reading);
     const start = o.start === undefined ? undefined : await readAnyAdapter(o.start, reading);
-    const base = frozen ? stack(plain, [frozen], { kinds: plugins.kinds }) : plain;
+    const base = frozen.length > 0 ? stack(plain, frozen, { kinds: plugins.kinds }) : plain;
     const backend = await openBackend(o); // in this thread: between steps signals are heard, and nothing is held twice
     const checkpoints = join(o.output, 'checkpoints');
     const seen: Seen = { steps: 0, metrics: {}, counts: {}, total: 0 };

@@ -13,6 +13,7 @@ import { type DropoutInput, entering } from './entering.js';
 import type { Method } from './method.js';
 import { tensorName } from './names.js';
 import { changeOutputs } from './outputs.js';
+import { untie } from './own-weights.js';
 import type { GraphSite, ModuleSite, Params } from './site.js';
 import { lettersOf, type Start, type Tensors } from './start.js';
 import type { ModelGraph, Site } from './target.js';
@@ -40,7 +41,8 @@ export const methodScalar = (name: string): string => `method:${name}`;
 
 /**
  * Puts a planned method into a graph: trained and held tensors become inputs `${path}:${letter}`, frozen ones weights of
- * that name, parameters trained in full inputs of their own name. The graph is changed in place.
+ * that name, parameters trained in full inputs of their own name (each in its own module alone: a tied head is untied).
+ * The graph is changed in place.
  * @param start shapes and names of the tensors, and the numbers of the frozen ones
  * @param options.origin parameters trained in full as the run found them, where `start` is that of a later phase
  * @throws PeftError GRAPH_INVALID when the graph has none of the plan's targets
@@ -54,6 +56,7 @@ export function attachMethod<M extends ModelGraph, Schema extends z.ZodType>(
   type C = z.output<Schema>;
   const ops = createOps(model.graph);
   const { method } = plan;
+  untie(model, new Map(plan.replaced.map((path) => [path, path])));
   const s = declareScalars(plan, ops);
   const { values, streamed } = declareTensors(plan, start, ops);
   // A target without tensors is one that a later phase left out.

@@ -8,7 +8,7 @@ import type { Ops } from '../graph/ops.js';
 import { toF32 } from '../tensor/convert.js';
 import { tensorRef } from '../tensor/refs.js';
 import type { TensorRef } from '../tensor/tensor.js';
-import { rowsOf, weightOf } from './branch.js';
+import { readerOf, rowsOf } from './branch.js';
 import type { ModelGraph, Site } from './target.js';
 
 /** The terms on one parameter of a module. */
@@ -76,9 +76,8 @@ async function branchOf(at: KindSite, name: string, { kinds, ops }: AttachContex
 /** Terms one after the other, each on what those before it made of the module; the bias apart. */
 async function inOrder({ site, weight, bias }: ChangedModule, context: AttachContext): Promise<ShapedValue> {
   const { ops, kinds } = context;
-  const { target } = site;
-  const ref = target.parameters.bias;
-  const own = ref && ops.weight(`${target.path}.bias`, ref);
+  const ref = biasOf(site, context);
+  const own = ref && ops.weight(`${site.target.path}.bias`, ref);
   const after = bias ? changedBias(site, bias, context) : own;
   const rows = rowsOf(site, ops);
   const y = own ? ops.sub(site.y, own) : site.y;
@@ -101,9 +100,15 @@ async function inOrder({ site, weight, bias }: ChangedModule, context: AttachCon
   return after ? ops.add(z, after) : z;
 }
 
+/** The bias as it is in this graph, where an adapter before may have replaced it. */
+const biasOf = ({ target: { path, parameters } }: Site, { model }: AttachContext): TensorRef | undefined =>
+  parameters.bias && (model.graph.weights.get(`${path}.bias`) ?? parameters.bias);
+
 /** The bias with its terms in it; undefined where there is none before and none after. */
-function changedBias({ target }: Site, bias: ParameterTerms, { ops, kinds }: AttachContext): ShapedValue | undefined {
-  const ref = target.parameters.bias;
+function changedBias(site: Site, bias: ParameterTerms, context: AttachContext): ShapedValue | undefined {
+  const { ops, kinds } = context;
+  const { target } = site;
+  const ref = biasOf(site, context);
   if (!ref && !bias.terms.some(({ kind }) => kinds.get(kind)?.keepsZero !== true)) return undefined;
   const from = ref ?? tensorRef({ dtype: 'f32', shape: [target.out], data: new Float32Array(target.out) });
   return ops.weight(bias.name, changedRef(from, bias, kinds));
@@ -133,8 +138,8 @@ const product = (at: Pick<KindSite, 'x' | 'ids' | 'transposed'>, w: ShapedValue,
 
 /** @throws PeftError DELTA_CONFLICT when another adapter is attached there already */
 function requireWeight(site: Site, { model }: AttachContext): ShapedValue {
-  const found = weightOf(model, site);
-  if (found) return found;
+  const found = readerOf(model, site);
+  if (found) return found.weight;
   throw new PeftError(
     'DELTA_CONFLICT',
     `Something is attached to "${site.target.path}" already, and this adapter changes its weight otherwise than by a sum, so their order counts. Attach this one first, or merge the other into the base.`,

@@ -122,11 +122,13 @@ export async function settlePlan<Schema extends z.ZodType>(
     const own = settled.get(target.path);
     return own ? [{ target, c: { ...(c as object), ...own.c } as z.output<Schema>, given: own.tensors ?? {} }] : [];
   });
-  if (sites.length === 0)
+  if (sites.length === 0) {
+    const why = look.start ? 'the adapter to train on has nothing it takes for them' : 'raise its budget';
     throw new PeftError(
       'TARGETS_UNMATCHED',
-      `${method.name} selects nothing in the ${plan.sites.length} targets that were matched: raise its budget.`,
+      `${method.name} selects nothing in the ${plan.sites.length} targets that were matched: ${why}.`,
     );
+  }
   const problems = new Problems();
   for (const { target, c } of sites)
     for (const problem of method.check?.(target, c) ?? []) problems.add(`"${target.path}": ${problem}.`);

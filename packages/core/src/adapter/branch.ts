@@ -25,13 +25,13 @@ export const denseBranch = (site: Site, x: ShapedValue, w: ShapedValue, ops: Ops
     ? ops.transpose(ops.gather(w, x, 1), [1, 0])
     : ops.gemm(x, w, undefined, { transB: true });
 
-/** The matrix or table of a site as a graph value, where what leaves the site is the base's own; else undefined. */
-export function weightOf({ graph }: ModelGraph, { y }: Site): ShapedValue | undefined {
+/** The node that makes what leaves a site of its matrix or table, where that is the base's own; else undefined. */
+export function readerOf({ graph }: ModelGraph, { y }: Site): { node: Node; weight: ShapedValue } | undefined {
   const producerOf = (of: Value | undefined) => graph.nodes.find(({ outputs }) => outputs.includes(of));
-  let producer = producerOf(y);
-  while (producer?.op === 'Reshape') producer = producerOf(producer.inputs[0]);
-  const found = producer?.inputs.find((value) => value && graph.weights.has(value.name) && value.shape?.length === 2);
-  return found as ShapedValue | undefined;
+  let node = producerOf(y);
+  while (node?.op === 'Reshape') node = producerOf(node.inputs[0]);
+  const found = node?.inputs.find((value) => value && graph.weights.has(value.name) && value.shape?.length === 2);
+  return node && found && { node, weight: found as ShapedValue };
 }
 
 /** What takes the place of a value, and the nodes made for it: they go on reading the old one. */

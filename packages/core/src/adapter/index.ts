@@ -23,6 +23,7 @@ export * from './names.js';
 export { nearNames } from './near.js';
 export * from './onnx/index.js';
 export { type PythonRegex, pythonRegex } from './python-regex.js';
+export { onAllSharing } from './shared-terms.js';
 export * from './site.js';
 export * from './start.js';
 export * from './target.js';

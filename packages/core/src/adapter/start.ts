@@ -13,6 +13,7 @@ import { ownConfig } from './config.js';
 import { sharedPath, tensorName } from './names.js';
 import { splitPath } from './patterns.js';
 import type { Initial, Params } from './site.js';
+import type { Target } from './target.js';
 import { baseRows, resumeRows, tokenRowsName, tokenRowsTerm } from './token-rows.js';
 
 /** Tensors of a plan by the names they have in a graph: `${target.path}:${letter}`, replaced parameters by their path. */
@@ -79,16 +80,21 @@ export async function startTensors(
 }
 
 /**
- * What a method can go on from: an adapter of the kinds that it takes.
- * @throws PeftError CONFIG_UNSUPPORTED when it cannot go on from any, or not from these
+ * What a method can go on from: an adapter of these shapes, and of the kinds that it takes.
+ * @throws PeftError CONFIG_UNSUPPORTED when it cannot go on from any, or not from these; ADAPTER_MISMATCH listing every
+ *   parameter of another shape
  */
-export function requireResumable({ method, sites }: Plan, adapter: Adapter): void {
+export function requireResumable({ method, sites, tokens }: Plan, adapter: Adapter): void {
   const instead = 'train a new one on top of it with stack(model, [adapter]), on the command line with --on';
   if (!method.fromDelta)
     throw new PeftError(
       'CONFIG_UNSUPPORTED',
       `${method.name} cannot be trained on from a saved adapter, which does not hold what its training needs: ${instead}.`,
     );
+  requireShapes(
+    [...sites, ...tokens].map(({ target }) => target),
+    adapter,
+  );
   const { fromKinds } = method;
   if (!fromKinds) return;
   const problems = new Problems();
@@ -99,6 +105,18 @@ export function requireResumable({ method, sites }: Plan, adapter: Adapter): voi
         problems.add(`"${path}" has an update of kind ${kind}, it trains on from ${fromKinds.join(' and ')}.`);
   }
   problems.throwIfAny('CONFIG_UNSUPPORTED', `${method.name} cannot be trained on from this adapter; ${instead}`);
+}
+
+function requireShapes(targets: readonly Target[], { delta }: Adapter): void {
+  const problems = new Problems();
+  for (const { path, out, parameters } of targets)
+    for (const name of new Set([...Object.keys(parameters), 'bias'])) {
+      const found = delta.shape.get(`${path}.${name}`);
+      const own = parameters[name]?.shape ?? [out];
+      if (found && !sameExtents(found, own))
+        problems.add(`it changes "${path}.${name}" of [${found}], the model's is [${own}].`);
+    }
+  problems.throwIfAny('ADAPTER_MISMATCH', 'The adapter is one of another base');
 }
 
 /**
@@ -131,6 +149,14 @@ export async function resumeTensors(
       continue;
     }
     const own = lettersOf(target.path, [...fresh.frozen, ...fresh.held, ...fresh.train]);
+    if (!terms.weight) {
+      const weight = async (name: string) => toF32(await options.parameters.get(`${target.path}.${name}`)!.read());
+      const { weight: needed } = await method.toDelta({ p: own, target, c, weight });
+      if (needed) {
+        problems.add(`it changes only ${Object.keys(terms).join(' and ')} of "${target.path}".`);
+        continue;
+      }
+    }
     const tensors = await method.fromDelta!({ terms, target, c, fresh: own });
     for (const [letter, tensor] of Object.entries(tensors)) {
       const own = tensorName(target.path, letter);
@@ -184,6 +210,7 @@ function termsOf(adapter: Adapter, path: string, covered: Set<string>): Record<s
 export interface AdapterFacts {
   readonly base?: Adapter['base'];
   readonly task?: Adapter['task'];
+  readonly on?: Adapter['on'];
   /** Where the base's values come from for parameters that were to be trained but take no part in the graph. */
   readonly parameters: ReadonlyMap<string, TensorRef>;
 }
@@ -236,6 +263,7 @@ export async function toAdapter(plan: Plan, tensors: Start, facts: AdapterFacts)
     ...(facts.base && { base: facts.base }),
     method: { name: method.name, config: { ...plan.config, ...remaining(plan, { delta, replaced }) } },
     ...(facts.task && { task: facts.task }),
+    ...(facts.on && { on: facts.on }),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Adapter } from '../delta/delta.js';
 import type { Graph, ShapedValue } from '../graph/graph.js';
 import type { TensorRef } from '../tensor/tensor.js';
 
@@ -46,4 +47,6 @@ export interface ModelGraph {
   readonly sites: ReadonlyMap<string, Site>;
   /** Named results, e.g. `logits` [rows, classes]. */
   readonly outputs: Readonly<Record<string, ShapedValue>>;
+  /** The adapters that are in it. */
+  readonly attached?: readonly Adapter[];
 }

@@ -3,21 +3,34 @@ import { requireAdditive } from './additive.js';
 import type { Adapter, Delta, Term } from './delta.js';
 import { sameExtents } from './kinds/common.js';
 import { builtinKinds, type Kinds, kindOf } from './registry.js';
+import { together } from './together.js';
 
 const isAdapter = (x: Adapter | Delta): x is Adapter => 'delta' in x;
+const isOptions = (x: Adapter | Delta | SumOptions): x is SumOptions => 'kinds' in x;
+
+export interface SumOptions {
+  /** Kinds of their updates, where they are not all built in. */
+  readonly kinds: Kinds;
+}
 
 /**
- * The exact sum: terms stand side by side, nothing is multiplied out or rounded.
+ * The exact sum: terms stand side by side, nothing is multiplied out or rounded. Where an adapter was trained on top of
+ * another of them, what it replaces stands in place of the other's.
  * @throws PeftError DELTA_CONFLICT when shapes differ, two adapters replace one parameter, or a parameter that one changes
- *   otherwise than by a sum is changed by another too; ADAPTER_MISMATCH when they were made for different bases
+ *   otherwise than by a sum, or in a way that is not known here, is changed by another too; ADAPTER_MISMATCH when they
+ *   were made for different bases
  */
 export function sum(...parts: readonly Adapter[]): Adapter;
 export function sum(...parts: readonly Delta[]): Delta;
-export function sum(...parts: readonly (Adapter | Delta)[]): Adapter | Delta {
+export function sum(...given: readonly [...Adapter[], SumOptions]): Adapter;
+export function sum(...given: readonly [...Delta[], SumOptions]): Delta;
+export function sum(...given: readonly (Adapter | Delta | SumOptions)[]): Adapter | Delta {
+  const parts = given.filter((part): part is Adapter | Delta => !isOptions(part));
+  const { kinds } = given.find(isOptions) ?? { kinds: builtinKinds };
   if (parts.length === 0) throw new PeftError('CONFIG_INVALID', 'sum needs at least one adapter or delta.');
-  if (parts.every(isAdapter)) return parts.length === 1 ? parts[0]! : sumAdapters(parts);
+  if (parts.every(isAdapter)) return parts.length === 1 ? parts[0]! : sumAdapters(parts, kinds);
   if (parts.some(isAdapter)) throw new PeftError('CONFIG_INVALID', 'sum takes adapters or deltas, not both at once.');
-  return sumDeltas(parts as readonly Delta[]);
+  return sumDeltas(parts as readonly Delta[], kinds);
 }
 
 /**
@@ -58,7 +71,7 @@ function scaleDelta(delta: Delta, factor: number, kinds: Kinds): Delta {
   return { shape: delta.shape, params };
 }
 
-function sumDeltas(parts: readonly Delta[]): Delta {
+function sumDeltas(parts: readonly Delta[], kinds: Kinds): Delta {
   const problems = new Problems();
   const shape = new Map<string, readonly number[]>();
   const params = new Map<string, Term[]>();
@@ -69,10 +82,12 @@ function sumDeltas(parts: readonly Delta[]): Delta {
       if (known && !sameExtents(known, own))
         problems.add(`"${path}" is [${known}] in one update and [${own}] in another.`);
       const before = params.get(path) ?? [];
-      // Kinds of other packages are not known here: their terms act in the order given.
-      const odd = [...before, ...terms].find(({ kind }) => builtinKinds.get(kind)?.additive === false);
-      if (known && odd)
-        problems.add(`"${path}" is changed by several, and by one with kind ${odd.kind}, which is not a sum W + ΔW.`);
+      for (const kind of known ? new Set([...before, ...terms].map((term) => term.kind)) : []) {
+        const found = kinds.get(kind);
+        const why = found ? 'which is not a sum W + ΔW' : 'which is not known here: give { kinds } last';
+        if (!found || found.additive === false)
+          problems.add(`"${path}" is changed by several, and by one with kind ${kind}, ${why}.`);
+      }
       shape.set(path, known ?? own);
       params.set(path, [...before, ...terms]);
     }
@@ -81,18 +96,8 @@ function sumDeltas(parts: readonly Delta[]): Delta {
   return { shape, params };
 }
 
-function sumAdapters(parts: readonly Adapter[]): Adapter {
-  const problems = new Problems();
-  const replaced = new Map<string, Adapter['replaced'] extends ReadonlyMap<string, infer Ref> ? Ref : never>();
-  for (const part of parts) {
-    for (const [path, ref] of part.replaced) {
-      const others = parts.filter((p) => p !== part && (p.replaced.has(path) || p.delta.params.has(path)));
-      if (others.length > 0 && !replaced.has(path))
-        problems.add(`"${path}" is replaced in full by one adapter and changed by another.`);
-      replaced.set(path, ref);
-    }
-  }
-  problems.throwIfAny('DELTA_CONFLICT', 'These adapters do not add');
+function sumAdapters(parts: readonly Adapter[], kinds: Kinds): Adapter {
+  const acting = together(parts);
   const digests = new Set(parts.map((p) => p.base?.digest).filter((d) => d !== undefined));
   if (digests.size > 1)
     throw new PeftError('ADAPTER_MISMATCH', `Adapters of different bases do not add: ${names(digests)}.`, {
@@ -102,11 +107,16 @@ function sumAdapters(parts: readonly Adapter[]): Adapter {
   const [digest] = digests;
   const [name] = baseNames;
   const base = { ...(baseNames.size === 1 && name !== undefined && { name }), ...(digest && { digest }) };
+  const on = [...new Set(parts.flatMap((part) => part.on ?? []))].filter((one) => !parts.some((p) => p.digest === one));
   return {
-    delta: sumDeltas(parts.map((p) => p.delta)),
-    replaced,
+    delta: sumDeltas(
+      acting.map(({ delta }) => delta),
+      kinds,
+    ),
+    replaced: new Map(acting.flatMap((part) => [...part.replaced])),
     digest: `sum(${parts.map((p) => p.digest).join(',')})`,
     ...(Object.keys(base).length > 0 && { base }),
+    ...(on.length > 0 && { on }),
   };
 }
 

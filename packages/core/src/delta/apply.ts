@@ -31,6 +31,8 @@ export function applyDelta(parameters: Parameters, delta: Delta, options: ApplyO
   const { kinds = builtinKinds } = options;
   const problems = new Problems();
   const merged = new Map(parameters);
+  // One list of terms on one reference under two names (a tied head) gives one reference again.
+  const made = new Map<readonly Term[], { readonly base: TensorRef; readonly ref: TensorRef }>();
   for (const [path, terms] of delta.params) {
     const base = parameters.get(path);
     if (!base && keepZero(terms, kinds)) continue;
@@ -38,7 +40,10 @@ export function applyDelta(parameters: Parameters, delta: Delta, options: ApplyO
     else if (!floats.has(base.dtype)) problems.add(`"${path}" is stored as ${base.dtype}: only floats can be changed.`);
     else {
       for (const problem of misfits(delta, path, base.shape, kinds)) problems.add(`"${path}": ${problem}.`);
-      merged.set(path, changed(base, terms, kinds));
+      const known = made.get(terms);
+      const ref = known?.base === base ? known.ref : changed(base, terms, kinds);
+      made.set(terms, { base, ref });
+      merged.set(path, ref);
     }
   }
   problems.throwIfAny('ADAPTER_MISMATCH', 'The update does not fit these parameters');

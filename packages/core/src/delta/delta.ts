@@ -29,6 +29,8 @@ export interface Adapter {
   readonly base?: { readonly name?: string; readonly digest?: string };
   readonly method?: { readonly name: string; readonly config: unknown };
   readonly task?: { readonly name: string; readonly labels?: readonly string[] };
+  /** Digests of the adapters that it was trained on top of; see `stack`. */
+  readonly on?: readonly string[];
   /** The PEFT configuration it was read with, so that writing it again keeps what this library only carries. */
   readonly peft?: Readonly<Record<string, unknown>>;
 }

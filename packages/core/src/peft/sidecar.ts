@@ -10,13 +10,14 @@ const schema = z.object({
   method: z.object({ name: z.string(), config: z.record(z.string(), z.unknown()) }).optional(),
   task: z.object({ name: z.string(), labels: z.array(z.string()).optional() }).optional(),
   base: z.object({ name: z.string().optional(), digest: z.string().optional() }).optional(),
+  on: z.array(z.string()).optional(),
   /** Shapes of parameters that the files beside do not say. */
   shapes: z.array(z.tuple([z.string(), z.array(z.number().int().nonnegative()).max(8)])).optional(),
 });
 
 /** @param digest that of the adapter as it is read from the files beside */
 export const sidecarOf = (
-  { method, task, base }: Adapter,
+  { method, task, base, on }: Adapter,
   digest: string,
   shapes: ReadonlyMap<string, readonly number[]> | undefined,
 ): Record<string, unknown> => ({
@@ -26,6 +27,7 @@ export const sidecarOf = (
   ...(method && { method }),
   ...(task && { task }),
   ...(base && { base }),
+  ...(on && { on }),
   ...(shapes && { shapes: [...shapes].sort(([a], [b]) => (a < b ? -1 : 1)) }),
 });
 
@@ -40,14 +42,15 @@ export function shapesIn(value: unknown): ReadonlyMap<string, readonly number[]>
 }
 
 /** What a sidecar adds to the adapter it was written with; a reason when it does not belong to it. */
-export function readSidecar(value: unknown, digest: string): Pick<Adapter, 'method' | 'task' | 'base'> | string {
+export function readSidecar(value: unknown, digest: string): Pick<Adapter, 'method' | 'task' | 'base' | 'on'> | string {
   const parsed = schema.safeParse(value);
   if (!parsed.success)
     return `it is not understood (${parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')})`;
   if (parsed.data.digest !== digest) return 'the adapter beside it has been changed since';
-  const { method, task, base } = parsed.data;
+  const { method, task, base, on } = parsed.data;
   return {
     ...(method && { method }),
+    ...(on && { on }),
     ...(task && { task: { name: task.name, ...(task.labels && { labels: task.labels }) } }),
     ...(base && {
       base: {

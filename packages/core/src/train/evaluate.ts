@@ -8,6 +8,7 @@ import type { Graph } from '../graph/graph.js';
 import { loadData, type Rows } from './data.js';
 import { loadBatch } from './load-batch.js';
 import type { Example, Task, TaskModel } from './model.js';
+import { requireBase } from './require-base.js';
 import { feedsOf } from './stepper.js';
 
 /** A compiled model over a data set. */
@@ -76,6 +77,7 @@ export async function evaluate<E extends Example>(
   options: EvaluateOptions,
 ): Promise<Record<string, number>> {
   const { adapter, kinds, data, backend, batchSize = 32, signal } = options;
+  await requireBase(model, adapter ? [adapter] : []);
   const { examples } = await loadData(data, model.task, 'evaluation data');
   const base = model.graph('evaluate');
   const attaching = { parameters: model.parameters, ...(kinds && { kinds }) };

@@ -23,6 +23,7 @@ export { methodInputs } from './method-inputs.js';
 export * from './model.js';
 export type { TrainOptions } from './options.js';
 export { createOrder, epochOrder, type Order, type OrderOptions } from './order.js';
+export { requireBase } from './require-base.js';
 export { createSchedule, type Schedule, ScheduleConfig, type Warmup, warmupSteps } from './schedules.js';
 export { type StackOptions, stack } from './stack.js';
 export {

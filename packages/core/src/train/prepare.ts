@@ -14,6 +14,7 @@ import type { Example, TaskModel } from './model.js';
 import type { ResolvedTrainOptions } from './options.js';
 import { createOrder, type Order } from './order.js';
 import { type Span, schedulesOf, spansOf } from './phases.js';
+import { requireBase } from './require-base.js';
 import { createSchedule, type Schedule, warmupSteps } from './schedules.js';
 import type { Watch } from './watch.js';
 
@@ -71,6 +72,7 @@ export async function prepare<E extends Example>(
   const { task, parameters } = model;
   const bound = bindMethod(o.method, { targets: model.targets, parameters, modulesToSave: task.modulesToSave });
   const before = o.start && underOwnPaths(o.start, model.targets);
+  await requireBase(model, before ? [before] : []);
   if (before) requireResumable(bound, before);
   const data = await loadData(o.data, task, 'training data', watch);
   const evalExamples = o.evalData && (await loadData(o.evalData, task, 'evaluation data', watch)).examples;

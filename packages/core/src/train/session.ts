@@ -200,6 +200,7 @@ export function createSession<E extends Example>(parts: SessionParts<E>, from: S
       return toAdapter(plan, end, {
         base: { name: model.name, digest: identity.base },
         task: { name: task.name, ...(task.labels && { labels: task.labels }) },
+        ...(model.stacked && { on: model.stacked }),
         parameters: model.parameters,
       });
     },

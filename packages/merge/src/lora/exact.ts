@@ -5,7 +5,7 @@ import { defineLoraMerge } from './define-merge.js';
 import { type Module, modulesOf } from './parts.js';
 
 const sumOf = ({ inputs, kinds }: LoraContext<unknown>): Delta =>
-  sum(...inputs.map(({ adapter, weight }) => scale(adapter.delta, weight, kinds)));
+  sum(...inputs.map(({ adapter, weight }) => scale(adapter.delta, weight, kinds)), { kinds });
 
 /**
  * Σ wᵢ ΔWᵢ exactly: factors side by side, ranks add. Terms of other kinds stay beside them.

@@ -92,7 +92,7 @@ export const peftSvd = preset(
   {},
   async (name, _, { inputs, kinds, c }) => {
     requireFactors(inputs, name);
-    const delta = sum(...inputs.map(({ adapter, weight }) => scale(adapter.delta, weight, kinds)));
+    const delta = sum(...inputs.map(({ adapter, weight }) => scale(adapter.delta, weight, kinds)), { kinds });
     return compact(delta, { kinds, rank: c.rank ?? largestRank({ inputs }) });
   },
   z.strictObject({ rank }),

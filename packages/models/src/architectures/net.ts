@@ -26,7 +26,7 @@ export const createNet = (name: string, source: ParameterSource): Net => ({
   sites: new Map(),
 });
 
-/** A weight as a graph value, named by its parameter path. Tied ones are one value, so they train as one. */
+/** A weight as a graph value, named by its parameter path. Tied ones are one value, until one changes alone. */
 export const parameter = (net: Net, path: string, shape: readonly number[]): ShapedValue =>
   net.ops.weight(net.tied[path] ?? path, net.lookup(path, shape));
 

@@ -129,13 +129,13 @@ export const mergeLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>
     if (!addsExactly(scene)) return;
     const { replaced: _, ...rest } = await scene.adapterOf(scene.random);
     const one: Adapter = { ...rest, replaced: new Map() }; // replacements do not add, by definition
-    await agrees(scene, sum(one, one), [one, one]);
-    const other = scene.options.other ?? (await denseAdapter(scene));
-    await agrees(scene, sum(one, other), [one, other]);
     const kinds = kindsOf(scene);
+    await agrees(scene, sum(one, one, { kinds }), [one, one]);
+    const other = scene.options.other ?? (await denseAdapter(scene));
+    await agrees(scene, sum(one, other, { kinds }), [one, other]);
     const half = scale(one, 0.5, kinds);
-    await agrees(scene, sum(half, half, other), [one, other]);
-    const nothing = await merged(scene, [sum(one, negate(one, kinds))]);
+    await agrees(scene, sum(half, half, other, { kinds }), [one, other]);
+    const nothing = await merged(scene, [sum(one, negate(one, kinds), { kinds })]);
     expectClose('an adapter and its negative', nothing, await logitsOf(scene, scene.model.graph('predict')), {
       relToMax: 5e-6,
     });

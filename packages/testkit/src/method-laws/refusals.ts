@@ -1,11 +1,14 @@
 import {
   type Adapter,
+  alloc,
   applyAdapter,
   type BindModel,
   bindMethod,
+  denseTerm,
   PeftError,
   readAdapter,
   type TensorRef,
+  tensorRef,
   train,
   withKinds,
   withLayouts,
@@ -78,5 +81,31 @@ export const refusalLaws: Readonly<Record<string, (scene: Scene) => Promise<void
     };
     const run = async () => train(model, { ...(await trainOptions(scene)), start }).result();
     await expectPeftError(run, ['ADAPTER_MISMATCH', 'TARGETS_UNMATCHED']);
+  },
+
+  async 'refuses to train on from an adapter of other shapes, naming all of them'(scene) {
+    if (!scene.method.fromDelta) return;
+    const adapter = await scene.adapterOf(scene.random);
+    const { shape, params } = adapter.delta;
+    const larger = new Map([...shape].map(([path, extents]) => [path, extents.map((extent) => extent + 1)]));
+    const start: Adapter = { ...adapter, delta: { shape: larger, params } };
+    const run = async () => train(scene.model, { ...(await trainOptions(scene)), start }).result();
+    await expectPeftError(run, ['ADAPTER_MISMATCH'], [...shape.keys()]);
+  },
+
+  async 'refuses to train on from an adapter that changes nothing but biases'(scene) {
+    const { method, model, plan, random } = scene;
+    if (!method.fromDelta) return;
+    const adapter = await scene.adapterOf(random);
+    const biases = plan.sites.flatMap(({ target }) => {
+      const [bias, whole] = [target.parameters.bias, adapter.delta.params.has(`${target.path}.weight`)];
+      return bias && whole && target.kind !== 'vector' ? [[`${target.path}.bias`, bias.shape] as const] : [];
+    });
+    if (biases.length === 0) return;
+    const zeros = (extents: readonly number[]) => denseTerm(tensorRef(alloc('f32', extents)));
+    const params = new Map(biases.map(([path, extents]) => [path, [zeros(extents)]]));
+    const start: Adapter = { ...adapter, delta: { shape: new Map(biases), params }, replaced: new Map() };
+    const run = async () => train(model, { ...(await trainOptions(scene)), start }).result();
+    await expectPeftError(run, ['ADAPTER_MISMATCH', 'CONFIG_UNSUPPORTED', 'TARGETS_UNMATCHED']);
   },
 };
