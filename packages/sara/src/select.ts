@@ -1,4 +1,4 @@
-import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
+import { f32, largest, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 /** Indices as graphs take them: i64 [k]. */
 export const graphIndices = (indices: readonly number[]): Tensor => ({
@@ -15,15 +15,17 @@ export function below(theta: ArrayLike<number>, threshold: number): number[] {
 }
 
 /** Flat indices of the `count` smallest numbers, ascending; the earlier among equals. And the next magnitude. */
-export function smallest(theta: ArrayLike<number>, count: number): { indices: number[]; next: number } {
-  const order = Array.from({ length: theta.length }, (_, i) => i).sort(
-    (a, b) => Math.abs(theta[a]!) - Math.abs(theta[b]!) || a - b,
-  );
-  const next = order[count];
-  return {
-    indices: order.slice(0, count).sort((a, b) => a - b),
-    next: next === undefined ? Number.MAX_VALUE : Math.abs(theta[next]!),
-  };
+export function smallest(
+  theta: ArrayLike<number>,
+  count: number,
+): { readonly indices: number[]; readonly next: number } {
+  const [indices] = largest([{ length: theta.length, at: (i) => -Math.abs(theta[i]!) }], count) as [number[]];
+  let next = Number.MAX_VALUE;
+  for (let i = 0, k = 0; i < theta.length; i++) {
+    if (i === indices[k]) k++;
+    else next = Math.min(next, Math.abs(theta[i]!));
+  }
+  return { indices, next };
 }
 
 /** All changes of a weight by ascending index: those of this phase and those that earlier ones left. */

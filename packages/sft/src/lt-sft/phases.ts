@@ -3,17 +3,18 @@ import {
   elementCount,
   f32,
   type Initial,
+  largest,
   type NamedTensors,
   PeftError,
   type Phase,
   type PhaseEnd,
   type PhaseStart,
+  type Scores,
   type Tensor,
   tensorName,
 } from '@peftjs/core';
 import { budgetOf } from '../budget.js';
 import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
-import { largest, type Scores } from '../select.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
@@ -50,7 +51,7 @@ function movement({ data }: Tensor, { indices }: Chosen): Scores {
   for (let i = 0; taken && i < indices.length; i++) taken[indices[i]!] = 1;
   return {
     length: change.length,
-    at: (i) => (change[i] === 0 || taken?.[i] ? -1 : Math.abs(change[i]!)),
+    at: (i) => (change[i] === 0 || taken?.[i] ? Number.NEGATIVE_INFINITY : Math.abs(change[i]!)),
   };
 }
 
