@@ -40,16 +40,21 @@ export function changes(p: Params<Tensor>): Map<number, number> {
   return new Map([...sum].sort(([a], [b]) => a - b));
 }
 
-/** Values and indices of a saved update. */
+/**
+ * Values and indices of a saved update. Zeros change nothing: layouts fill up with them. Of an update of zeros its first
+ * place is left, so that there is something to go on with.
+ */
 export async function savedNumbers({ tensors, meta }: Term): Promise<{ readonly indices: Tensor; readonly v: Tensor }> {
-  const indices = Array.from((await tensors.indices!.read()).data as ArrayLike<number | bigint>, Number);
-  const values = toF32(await tensors.values!.read()).data as Float32Array;
+  const places = Array.from((await tensors.indices!.read()).data as ArrayLike<number | bigint>, Number);
+  const all = toF32(await tensors.values!.read()).data as Float32Array;
+  const own = [...all.keys()];
+  const moved = all.some((x) => x !== 0) ? own.filter((i) => all[i] !== 0) : own.slice(0, 1);
   const scale = Number(meta.scale);
   return {
-    indices: graphIndices(indices),
+    indices: graphIndices(moved.map((i) => places[i]!)),
     v: f32(
-      [values.length],
-      values.map((x) => x * scale),
+      [moved.length],
+      moved.map((i) => all[i]! * scale),
     ),
   };
 }

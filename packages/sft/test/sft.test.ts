@@ -10,6 +10,7 @@ import {
   lowRankTerm,
   type ModelGraph,
   type PhaseStart,
+  sparseTerm,
   type Tensor,
   type TrainOptions,
   tensorRef,
@@ -185,6 +186,23 @@ describe('sft', () => {
     const [before, after] = [start, await again.result()];
     expect(await places(after)).toEqual(await places(before));
     expect(after.digest).not.toBe(before.digest);
+  });
+
+  it('takes zeros for no change, and leaves a place of an update that is nothing else', async () => {
+    const method = sft({ targetModules: ['model.layers.0.up', 'model.layers.0.down'], biases: false, count: 5 });
+    const start = await run(method).result();
+    const sparse = (values: number[]) =>
+      sparseTerm({
+        indices: tensorRef({ dtype: 'i32', shape: [values.length], data: Int32Array.from(values.keys()) }),
+        values: tensorRef(f32([values.length], values)),
+      });
+    const params = new Map([
+      ['model.layers.0.up.weight', [sparse([0, 0.5, 0, -0.5])]],
+      ['model.layers.0.down.weight', [sparse([0, 0])]],
+    ]);
+    const padded = { ...start, delta: { ...start.delta, params } };
+    for await (const event of run(method, { start: padded }))
+      if (event.type === 'start') expect(event.trainableAdapter).toBe(3);
   });
 
   it('refuses to go on from an update of another kind', async () => {
