@@ -42,7 +42,9 @@ const count = (all: Map<string, { indices: number[] }>) =>
   [...all.values()].reduce((n, { indices }) => n + indices.length, 0);
 
 /** The method with what its phases begin at. */
-function watched(options: SftOptions & { targetModules: string[]; modulesToSave?: string[] }) {
+function watched(
+  options: SftOptions & { targetModules: string[]; modulesToSave?: string[]; trainableTokenIndices?: number[] },
+) {
   const starts: PhaseStart[] = [];
   const bind = defineMethod({
     ...sft.method,
@@ -119,6 +121,18 @@ describe('sft', () => {
       }
     const trained = [...second!.sites.values()].flatMap(({ train }) => Object.values(train));
     expect(trained.reduce((n, { data }) => n + data.length, 0)).toBe(20);
+  });
+
+  it('goes back with rows of tokens too', async () => {
+    const targetModules = ['model.layers.0.up'];
+    const { method, starts } = watched({ targetModules, trainableTokenIndices: [0, 2], count: 5, iterations: 2 });
+    await run(method, { steps: 8 }).result();
+    const table = numbers(await model.parameters.get('model.embed.weight')!.read());
+    const [first, full, second] = starts;
+    const rows = 'model.embed:tokens';
+    expect(numbers(first!.replaced!.get(rows))).toEqual([...table.slice(0, 6), ...table.slice(12, 18)]);
+    expect(numbers(full!.kept!.get(rows))).not.toEqual(numbers(first!.replaced!.get(rows)));
+    expect(numbers(second!.replaced!.get(rows))).toEqual(numbers(full!.kept!.get(rows)));
   });
 
   it('selects no more than what has moved', async () => {
