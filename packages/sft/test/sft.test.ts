@@ -5,12 +5,15 @@ import {
   attachMethod,
   bindMethod,
   defineMethod,
+  encodeAdapter,
   f32,
   isPeftError,
   lowRankTerm,
   type ModelGraph,
   type PhaseStart,
   sparseTerm,
+  stack,
+  sum,
   type Tensor,
   type TrainOptions,
   tensorRef,
@@ -18,7 +21,7 @@ import {
   train,
 } from '@peftjs/core';
 import { causalLm, loadModel } from '@peftjs/models';
-import { compare, goldensPath, referenceBackend, tensorOf, tinyModel, tinyRows } from '@peftjs/testkit';
+import { compare, goldensPath, referenceBackend, tensorOf, tinyFeeds, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import plugin, { type SftOptions, sft } from '../src/index.js';
 
@@ -171,17 +174,48 @@ describe('sft', () => {
     [{ density: 0.001 }, 'at least 1 are needed'],
     [{ count: 2, iterations: 3 }, 'at least 3 are needed'],
     [{ dropout: 0.1 }, 'dropout has no place'],
+    [{ bias: 'all' }, 'bias is "all", but biases: true'],
+    [{ bias: 'sft_only', biases: false, layerNorms: true }, 'but layerNorms: true changes'],
     [{ density: 2 }, 'density'],
     [{ fullShare: 1 }, 'fullShare'],
   ])('refuses %j', async (options, named) => {
-    const error = await (async () => run(sft({ targetModules: modules, ...options })).result())().catch((e) => e);
+    const error = await (async () =>
+      run(sft({ targetModules: modules, ...options } as Parameters<typeof sft>[0])).result())().catch((e) => e);
     expect(isPeftError(error) && error.code).toBe('CONFIG_INVALID');
     expect(error.message).toContain(named);
+  });
+
+  it('trains biases in full where it does not change them sparsely', async () => {
+    const method = sft({ targetModules: modules, count: 5, biases: false, bias: 'all' });
+    const adapter = await run(method).result();
+    expect(adapter.replaced.has('model.layers.0.up.bias')).toBe(true);
+    expect((await encodeAdapter(adapter)).layout).toBe('PEFTJS');
   });
 
   it('refuses to select where nothing moved', async () => {
     const still = run(sft({ targetModules: modules, count: 5 }), { steps: 1 });
     await expect(still.result()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+
+  it('trains a task with the language in place, which then adds to this language or another', async () => {
+    const method = sft({ targetModules: modules, count: 20 });
+    const [language, other] = [await run(method).result(), await run(method, { seed: 1 }).result()];
+    const stacked = stack(model, [language]);
+    const data = tinyRows();
+    const backend = referenceBackend();
+    const task = await train(stacked, { method, data, backend, lr: 0.02, steps: 8 }).result();
+    const scores = async (base: typeof model, adapter: Adapter) => {
+      const { graph } = await attachDelta(base.graph('predict'), adapter, { parameters: base.parameters });
+      const program = await backend.compile(graph);
+      const { input_ids, features } = tinyFeeds();
+      const { logits } = await program.run({ input_ids: input_ids!, features: features! });
+      await program.dispose();
+      return logits!;
+    };
+    const both = await scores(model, sum(language, task));
+    // 5e-6: the changes are added in another order.
+    expect(compare(both, await scores(stacked, task), { relToMax: 5e-6 }).close).toBe(true);
+    expect(compare(await scores(model, sum(other, task)), both, { relToMax: 1e-3 }).close).toBe(false);
   });
 
   it('goes on with the numbers that an adapter has changed, in one sparse phase, and no others', async () => {
