@@ -11,7 +11,7 @@ import {
   type TrainOptions,
   train,
 } from '@peftjs/core';
-import { referenceBackend, tinyModel, tinyRows } from '@peftjs/testkit';
+import { expectClose, referenceBackend, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { type SpielOptions, spiel } from '../src/index.js';
 import { adamwByAge } from '../src/spiel/adamw-by-age.js';
@@ -228,6 +228,18 @@ describe('spiel', () => {
     const more = await run(options, { start, steps: 2 }).result();
     expect(await indicesOf(more)).toEqual(await indicesOf(start));
     expect(more.digest).not.toBe(start.digest);
+  });
+
+  it('grows the same from micro-batches as from whole batches, where those are alike', async () => {
+    const data = Array.from({ length: 8 }, () => tinyRows(1)[0]!);
+    const options: SpielOptions = { count: 40, reselectEvery: 4, accumulateFor: 2 };
+    const whole = await run(options, { data, batchSize: 4 }).result();
+    const cut = await run(options, { data, batchSize: 2, gradAccumulation: 2 }).result();
+    expect(await indicesOf(cut)).toEqual(await indicesOf(whole));
+    for (const [path, [term]] of whole.delta.params) {
+      const values = await cut.delta.params.get(path)![0]!.tensors.values!.read();
+      expectClose(path, values, await term!.tensors.values!.read(), { relToMax: 1e-5 });
+    }
   });
 
   it('keeps what it has learned where a run goes on, at the first reselection too', async () => {

@@ -108,7 +108,8 @@ export interface Dynamics<C> {
 
   /**
    * Extra outputs: of every step, or of some. For those a second program takes the place of the first, which costs
-   * compiling it: what is small and seen often belongs in every step.
+   * compiling it: what is small and seen often belongs in every step. Of an update in micro-batches the last one is seen,
+   * its numbers times theirs: what is observed is in proportion to gradients.
    */
   readonly observe?: {
     at?(clock: Clock, c: C): boolean;

@@ -1,5 +1,6 @@
 import type { Feeds } from '../backend/backend.js';
 import { optimize } from '../graph/passes/optimize.js';
+import { f32 } from '../tensor/refs.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { scalarTensor } from './groups.js';
 import { slicedUpdater } from './slices.js';
@@ -14,6 +15,22 @@ import {
 import { compileStep, feedsOf, numberOf, resultOf, type StepPlan, writeAll } from './stepper.js';
 import type { Streams } from './streams.js';
 import { wholeUpdater } from './updater.js';
+
+/**
+ * What a method has observed of the last micro-batch, at the scale of the whole update: each micro-batch's loss is its
+ * part of the update's, and so are its gradients.
+ */
+function takenTimes(observed: ReadonlyMap<string, Tensor>, count: number): ReadonlyMap<string, Tensor> {
+  if (count === 1) return observed;
+  const times = ({ dtype, shape, data }: Tensor): Tensor =>
+    dtype === 'f32'
+      ? f32(
+          shape,
+          (data as Float32Array).map((x) => x * count),
+        )
+      : { dtype, shape, data };
+  return new Map(Array.from(observed, ([name, tensor]) => [name, times(tensor)]));
+}
 
 /**
  * Gradients and update as two programs: for gradients summed over micro-batches, and for so many trainables that they
@@ -54,7 +71,9 @@ export function separateSteps(
           const slopes: Record<string, Tensor> = { ...outputs };
           for (const name of step.state.keys()) slopes[name] = await program.read(name);
           const gradients: Feeds = options.stream ? { ...slopes, ...options.stream.pullBack(trained, slopes) } : slopes;
-          return { loss, ...resultOf(outputs), ...(await updater.apply(gradients, clock)) };
+          const { observed, ...result } = resultOf(outputs);
+          const seen = observed && { observed: takenTimes(observed, microBatches.length) };
+          return { loss, ...result, ...seen, ...(await updater.apply(gradients, clock)) };
         },
         read: (names) => updater.read(names),
         write: (tensors) => updater.write(tensors),
