@@ -17,7 +17,7 @@ import { supportOf } from './support.js';
 import { i64, placesOf, startOf, termsOf } from './tensors.js';
 
 export { DseeConfig, type DseeOptions, type DseeSettings } from './config.js';
-export { type Flops, inferenceFlops } from './flops.js';
+export { type Flops, inferenceFlops, linearFlops } from './flops.js';
 export { type Fewer, type LayerScores, pruningScores, weakest } from './structure.js';
 
 /** W ⊙ S₁ + s (U V + S₂): low-rank and sparse updates over a base that is pruned half-way (Chen et al. 2023). */

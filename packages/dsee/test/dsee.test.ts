@@ -21,7 +21,15 @@ import {
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { decompose, roundsTo } from '../src/decompose.js';
-import { type DseeOptions, type DseeSettings, dsee, inferenceFlops, pruningScores, weakest } from '../src/index.js';
+import {
+  type DseeOptions,
+  type DseeSettings,
+  dsee,
+  inferenceFlops,
+  linearFlops,
+  pruningScores,
+  weakest,
+} from '../src/index.js';
 import { masksOf } from '../src/masks.js';
 import { supportOf } from '../src/support.js';
 
@@ -170,6 +178,14 @@ describe('dsee', () => {
     expect([...scores]).toEqual([[0, { heads: [6, 3], channels: [3, 0, 3] }]]);
     expect([...weakest(scores, { heads: 1, channels: 0.67 })]).toEqual([[0, { heads: [1], channels: [0, 1] }]]);
     expect([...weakest(scores, {})]).toEqual([[0, { heads: [], channels: [] }]]);
+    expect(() => weakest(scores, { heads: 1.5, channels: -0.5 })).toThrow(/heads is 1.5.*channels is -0.5/s);
+    expect(() => weakest(scores, { heads: -1, channels: 1 })).toThrow(/heads is -1.*channels is 1/s);
+    const without = new Map([[0, { heads: [], channels: [1, 2] }]]);
+    expect(() => weakest(without, { heads: 1 })).toThrow(/heads is 1, and no layer has heads of its own/);
+    expect([...weakest(without, { channels: 0.5 })]).toEqual([[0, { heads: [], channels: [0] }]]);
+    expect(linearFlops(targets, parameters)).toBe(2 * (8 + 4 + 6 + 6));
+    const smaller = new Map(parameters).set('up.weight', tensorRef(f32([1, 2], [0, 0])));
+    expect(linearFlops(targets, smaller)).toBe(2 * (8 + 4 + 2 + 6));
     await expect(pruningScores(adapter, { targets: [], parameters })).rejects.toThrow(/no layer of this model/);
   });
 
