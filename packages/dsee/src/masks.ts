@@ -27,7 +27,7 @@ export async function masksOf({ sites, targets, rng, weight }: Trained): Promise
     if (byUpdates && scores.every((list) => list.every((x) => x === 0)))
       throw new PeftError(
         'CONFIG_INVALID',
-        `dsee: no update of ${group.sites.map(({ target }) => `"${target.path}"`).join(', ')} moved before S1 is made, so importance ABS tells no entry from another: raise steps, lr or trainShare.`,
+        `dsee: no update of ${group.sites.map(({ target: { path } }) => `"${path}"`).join(', ')} moved before S1 is made, so importance ABS tells no entry from another: raise steps, lr or trainShare.`,
       );
     const kept = scores.map(({ length }) => new Uint8Array(length).fill(1));
     const smallestFirst = scores.map((list) => ({ length: list.length, at: (i: number) => -list[i]! }));

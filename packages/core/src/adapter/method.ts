@@ -78,7 +78,7 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   readonly patterns?: Readonly<Record<string, string>>;
   /** What is wrong with the configuration for this target; empty when nothing is. */
   check?(target: Target, c: C): string[];
-  /** What is wrong with the shared keys: those that mean nothing here, or not with the method's own. Empty when nothing is. */
+  /** What is wrong with the shared keys: those that mean nothing here, or not beside the method's own. */
   checkShared?(config: SharedConfig & C): string[];
   /** What it must see before it starts. Targets that are not in the result are left out. */
   plan?(look: Look<C>): Promise<ReadonlyMap<string, PlannedTarget<C>>>;

@@ -39,7 +39,10 @@ export const spiel = /* @__PURE__ */ defineMethod({
   kinds: ['linear', 'conv1d'],
   config: SpielConfig,
 
-  /** Shares the budget out in proportion to the targets' sizes, rounded down. What an adapter has learned is no random start. */
+  /**
+   * Shares the budget out in proportion to the targets' sizes, rounded down. Of an adapter to train on nothing is random,
+   * so its first reselection is like the others.
+   */
   async plan({ sites, start }) {
     const all = sites.reduce((sum, { target }) => sum + sizeOf(target), 0);
     const budget = budgetOf('spiel', sites[0]!.c, all);
