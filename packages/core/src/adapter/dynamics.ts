@@ -108,8 +108,8 @@ export interface Dynamics<C> {
 
   /**
    * Extra outputs: of every step, or of some. For those a second program takes the place of the first, which costs
-   * compiling it: what is small and seen often belongs in every step. Of an update in micro-batches the last one is seen,
-   * its numbers times theirs: what is observed is in proportion to gradients.
+   * compiling it: what is small and seen often belongs in every step. In an update of micro-batches
+   * numbers add up, as gradients do; of what each chooses anew (an extent known only then) the last one's stand for all.
    */
   readonly observe?: {
     at?(clock: Clock, c: C): boolean;
