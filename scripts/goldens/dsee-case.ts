@@ -74,7 +74,7 @@ export const caseName = (name: string): string => {
 
 /** Where the second phase begins. */
 export const pruned = ({ plan, start, base }: Trained, train: Named) =>
-  nextStart({ plan } as Prepared, base.model as never, {
+  nextStart({ plan, start } as Prepared, base.model as never, {
     phase: 1,
     start,
     train,

@@ -84,6 +84,7 @@ describe.skipIf(!base || !adapter)('convert (without stories260k and the goldens
     const folder = out('pruned');
     const result = await convert(lora, folder, '--to', 'pruned', '--base', tiny, '--heads', '1', '--channels', '0.5');
     expect(Number(result.left)).toBeLessThan(Number(result.parameters));
+    expect(Number(result.flops_left)).toBeLessThan(Number(result.flops));
     const { tensors } = await openWeights(folder);
     expect(tensors.get('model.layers.1.self_attn.q_proj.weight')!.shape).toEqual([16, 32]);
     expect(tensors.get('model.layers.1.mlp.down_proj.weight')!.shape).toEqual([32, 32]);

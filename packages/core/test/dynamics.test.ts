@@ -207,6 +207,23 @@ describe('what a method may do in a run', () => {
     close(watched.d, (await ran(dense({}))).d);
   });
 
+  it('observe sees the gradient of a whole update, in micro-batches too', async () => {
+    const gradient = async (more: Partial<TrainOptions>) => {
+      let seen: Tensor | undefined;
+      const method = dense({
+        observe: { values: ({ dW }) => ({ g: dW }) },
+        async onStep({ observed }) {
+          seen = observed.get(`${path}:g`);
+          return undefined;
+        },
+      });
+      await ran(method, { steps: 1, ...more });
+      return seen!.data as Float32Array;
+    };
+    // 1e-5: sums of micro-batches round otherwise.
+    close(await gradient({ batchSize: 4, gradAccumulation: 3 }), await gradient({}), 1e-5);
+  });
+
   it('a penalty enters the gradient and is reported; prox follows the optimizer with the scheduled rate', async () => {
     // d/dD of ½ · decay · Σ D² is what weight decay adds to the gradient under sgd.
     const penalty: Method<typeof Config>['penalty'] = ({ sites }, ops) => {

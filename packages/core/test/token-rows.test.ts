@@ -167,7 +167,7 @@ describe('trainable tokens', () => {
     const adapter = await toAdapter(plan, start, { parameters });
     expect((await resumeTensors(plan, adapter, { seed: 2, parameters })).train).toEqual(start.train);
     const next = await nextStart(
-      { plan } as unknown as Parameters<typeof nextStart>[0],
+      { plan, start } as unknown as Parameters<typeof nextStart>[0],
       { parameters } as unknown as Parameters<typeof nextStart>[1],
       { phase: 1, start, train: start.train, held: new Map(), kept: new Map(), state: new Map(), seed: 0 },
     );

@@ -1,4 +1,4 @@
-import type { Target } from '@peftjs/core';
+import { elementCount, type Target, type TensorRef } from '@peftjs/core';
 import type { DseeSettings } from './config.js';
 import { groupsOf, isUpdated, removedFrom } from './roles.js';
 
@@ -21,3 +21,15 @@ export function inferenceFlops(sites: readonly { readonly target: Target; readon
     .reduce((sum, { target, c }) => sum + 2 * c.r * (target.in + target.out) + 2 * c.entries, 0);
   return { before, after: before - 2 * removed + updates };
 }
+
+/**
+ * The same for the linear layers of a model as large as their weights are: Σ 2 m n. With the parameters of a model that
+ * has lost heads and channels, what is left.
+ */
+export const linearFlops = (
+  targets: readonly Pick<Target, 'kind' | 'path'>[],
+  parameters: ReadonlyMap<string, Pick<TensorRef, 'shape'>>,
+): number =>
+  targets
+    .filter(({ kind }) => kind === 'linear' || kind === 'conv1d')
+    .reduce((sum, { path }) => sum + 2 * elementCount(parameters.get(`${path}.weight`)!.shape), 0);

@@ -17,7 +17,7 @@ import { supportOf } from './support.js';
 import { i64, placesOf, startOf, termsOf } from './tensors.js';
 
 export { DseeConfig, type DseeOptions, type DseeSettings } from './config.js';
-export { type Flops, inferenceFlops } from './flops.js';
+export { type Flops, inferenceFlops, linearFlops } from './flops.js';
 export { type Fewer, type LayerScores, pruningScores, weakest } from './structure.js';
 
 /** W ⊙ S₁ + s (U V + S₂): low-rank and sparse updates over a base that is pruned half-way (Chen et al. 2023). */
@@ -43,7 +43,7 @@ export const dsee = /* @__PURE__ */ defineMethod({
     const planned = new Map<string, { tensors: Params<Tensor> }>();
     for (const { target, c } of look.sites) {
       if (!isUpdated(target, c)) {
-        if (prunes(c)) planned.set(target.path, { tensors: {} });
+        if (c.ratio > 0) planned.set(target.path, { tensors: {} });
         continue;
       }
       const stored = toF32(await look.weight(`${target.path}.weight`));
@@ -80,12 +80,15 @@ export const dsee = /* @__PURE__ */ defineMethod({
   async next(end) {
     const trained = new Map(end.sites.map(({ target, p }) => [target.path, p]));
     const sites = new Map<string, Initial>();
-    for (const [path, s1] of await masksOf(end)) {
-      const { u, v, s2, rows, columns } = trained.get(path) ?? {};
+    const masks = await masksOf(end);
+    for (const { target } of end.targets) {
+      const { u, v, s2, rows, columns } = trained.get(target.path) ?? {};
       const updated = u && v && s2 && rows && columns;
-      sites.set(path, {
+      const s1 = masks.get(target.path);
+      if (!updated && !s1) continue;
+      sites.set(target.path, {
         train: updated ? { u, v, s2 } : {},
-        frozen: updated ? { rows, columns, s1 } : { s1 },
+        frozen: { ...(updated && { rows, columns }), ...(s1 && { s1 }) },
       });
     }
     return { sites };

@@ -1,4 +1,13 @@
-import { type Adapter, builtinKinds, kindOf, PeftError, type Target, type TensorRef, toF32 } from '@peftjs/core';
+import {
+  type Adapter,
+  builtinKinds,
+  kindOf,
+  PeftError,
+  Problems,
+  type Target,
+  type TensorRef,
+  toF32,
+} from '@peftjs/core';
 
 /** One number for every unit of a layer; the smallest go first. */
 export interface LayerScores {
@@ -84,12 +93,23 @@ const smallest = (scores: readonly number[], k: number): number[] =>
     .slice(0, k)
     .sort((a, b) => a - b);
 
-/** The units of every layer with the smallest scores, for `prunedParameters` of @peftjs/models. */
-export const weakest = (
+/**
+ * The units of every layer with the smallest scores, for `prunedParameters` of @peftjs/models.
+ * @throws PeftError CONFIG_INVALID for what is no number or part of units, and where no layer has such units
+ */
+export function weakest(
   scores: ReadonlyMap<number, LayerScores>,
   { heads = 0, channels = 0 }: Fewer,
-): Map<number, { readonly heads: readonly number[]; readonly channels: readonly number[] }> =>
-  new Map(
+): Map<number, { readonly heads: readonly number[]; readonly channels: readonly number[] }> {
+  const problems = new Problems();
+  if (!(Number.isInteger(heads) && heads >= 0))
+    problems.add(`heads is ${heads}: a whole number, 0 or more, is needed.`);
+  if (!(channels >= 0 && channels < 1)) problems.add(`channels is ${channels}: a part from 0 to below 1 is needed.`);
+  for (const [structure, asked] of Object.entries({ heads, channels }) as [keyof LayerScores, number][])
+    if (asked > 0 && [...scores.values()].every((own) => own[structure].length === 0))
+      problems.add(`${structure} is ${asked}, and no layer has ${structure} of its own: leave ${structure} out.`);
+  problems.throwIfAny('CONFIG_INVALID', 'dsee cannot say what goes');
+  return new Map(
     [...scores].map(([layer, own]) => [
       layer,
       {
@@ -98,3 +118,4 @@ export const weakest = (
       },
     ]),
   );
+}

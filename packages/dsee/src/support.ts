@@ -1,7 +1,6 @@
-import { matrix, type Random, type Tensor } from '@peftjs/core';
+import { largest, matrix, type Random, type Tensor } from '@peftjs/core';
 import type { DseeSettings } from './config.js';
 import { decompose, roundsTo } from './decompose.js';
-import { largest } from './select.js';
 
 function deviation(data: Float32Array): number {
   let [sum, squares] = [0, 0];
@@ -33,5 +32,7 @@ const scores: Readonly<Record<DseeSettings['support'], (W: Tensor, c: DseeSettin
  * Where S₂ has its entries: exactly N flat indices into W (out, in), ascending. Where the sparse part of the
  * decomposition has fewer entries than that, the largest of what it cut off follow.
  */
-export const supportOf = (W: Tensor, c: DseeSettings, rng: Random): number[] =>
-  largest(scores[c.support](W, c, rng), c.entries);
+export function supportOf(W: Tensor, c: DseeSettings, rng: Random): number[] {
+  const list = scores[c.support](W, c, rng);
+  return largest([{ length: list.length, at: (i) => list[i]! }], c.entries)[0]!;
+}

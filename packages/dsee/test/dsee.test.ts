@@ -6,6 +6,7 @@ import {
   bindMethod,
   denseTerm,
   f32,
+  largest,
   maskTerm,
   matrix,
   packMask,
@@ -20,9 +21,16 @@ import {
 import { referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { decompose, roundsTo } from '../src/decompose.js';
-import { type DseeOptions, type DseeSettings, dsee, inferenceFlops, pruningScores, weakest } from '../src/index.js';
+import {
+  type DseeOptions,
+  type DseeSettings,
+  dsee,
+  inferenceFlops,
+  linearFlops,
+  pruningScores,
+  weakest,
+} from '../src/index.js';
 import { masksOf } from '../src/masks.js';
-import { largest, marked } from '../src/select.js';
 import { supportOf } from '../src/support.js';
 
 const roles: DseeSettings['roles'] = ['up', 'down', 'other'];
@@ -39,7 +47,7 @@ function noise(shape: readonly number[]): Tensor {
 }
 
 /** Trains on the tiny model; the adapter and what was said on the way. */
-async function trained(options: DseeOptions, more: { start?: Adapter } = {}) {
+async function trained(options: DseeOptions, more: { start?: Adapter; steps?: number } = {}) {
   const run = train(tinyModel(), {
     method: dsee({ r: 2, entries: 5, roles, targetModules: ['up', 'down', 'mix'], ...options }),
     data: tinyRows(),
@@ -63,25 +71,6 @@ describe('dsee', () => {
     config: { r: 3, entries: 9, roles, ratio: 0, updatedRatio: 0, support: 'magnitude', dropout: 0.1 },
   });
 
-  it('marks exactly k over all lists, the earlier among equals, from either end', () => {
-    const lists = [Float32Array.of(3, 1, 1), Float32Array.of(1, 0, 5e-39)];
-    expect(marked(lists, 4, 'smallest').map((list) => [...list])).toEqual([
-      [0, 1, 1],
-      [0, 1, 1],
-    ]);
-    expect(marked(lists, 2, 'largest').map((list) => [...list])).toEqual([
-      [1, 1, 0],
-      [0, 0, 0],
-    ]);
-    expect(marked(lists, 0, 'largest').flatMap((list) => [...list])).toEqual([0, 0, 0, 0, 0, 0]);
-    expect(largest(new Float32Array(6), 2)).toEqual([0, 1]);
-    const many = Float32Array.from(noise([5000]).data as Float32Array, Math.abs);
-    const cut = [...many].sort((a, b) => b - a)[99]!;
-    const chosen = largest(many, 100);
-    expect(chosen).toHaveLength(100);
-    expect(chosen.every((i) => many[i]! >= cut)).toBe(true);
-  });
-
   it('finds what was added to a low-rank matrix', () => {
     const [m, n] = [24, 20];
     const spikes = [7, 130, 341];
@@ -94,7 +83,8 @@ describe('dsee', () => {
     const v = matrix(1, n, noise([n]).data as Float32Array);
     const { residual, sparse, rank } = decompose(matrix(m, n, data), { v, threshold: 1, rounds: 1 });
     expect(rank).toBe(1);
-    expect(largest(Float32Array.from(residual.data, Math.abs), 3)).toEqual(spikes);
+    const size = { length: m * n, at: (i: number) => Math.abs(residual.data[i]!) };
+    expect(largest([size], 3)).toEqual([spikes]);
     expect([...sparse.data].filter((x) => x !== 0)).toHaveLength(3);
   });
 
@@ -147,6 +137,8 @@ describe('dsee', () => {
     expect(await cuts({ importance: 'WABS-released' })).toEqual(['up 0101', 'other 1010']);
     expect(await cuts({ importance: 'W' })).toEqual(['up 0101', 'other 1010']);
     expect(await cuts({ scope: 'local', ratio: 0.25 })).toEqual(['up 0101', 'other 1011']);
+    expect(await cuts({ ratio: 0 })).toEqual(['up 0101']);
+    expect(await cuts({ updatedRatio: 0 })).toEqual(['other 1010']);
   });
 
   it('counts operations: what S1 keeps, and the updates beside it', async () => {
@@ -186,6 +178,14 @@ describe('dsee', () => {
     expect([...scores]).toEqual([[0, { heads: [6, 3], channels: [3, 0, 3] }]]);
     expect([...weakest(scores, { heads: 1, channels: 0.67 })]).toEqual([[0, { heads: [1], channels: [0, 1] }]]);
     expect([...weakest(scores, {})]).toEqual([[0, { heads: [], channels: [] }]]);
+    expect(() => weakest(scores, { heads: 1.5, channels: -0.5 })).toThrow(/heads is 1.5.*channels is -0.5/s);
+    expect(() => weakest(scores, { heads: -1, channels: 1 })).toThrow(/heads is -1.*channels is 1/s);
+    const without = new Map([[0, { heads: [], channels: [1, 2] }]]);
+    expect(() => weakest(without, { heads: 1 })).toThrow(/heads is 1, and no layer has heads of its own/);
+    expect([...weakest(without, { channels: 0.5 })]).toEqual([[0, { heads: [], channels: [0] }]]);
+    expect(linearFlops(targets, parameters)).toBe(2 * (8 + 4 + 6 + 6));
+    const smaller = new Map(parameters).set('up.weight', tensorRef(f32([1, 2], [0, 0])));
+    expect(linearFlops(targets, smaller)).toBe(2 * (8 + 4 + 2 + 6));
     await expect(pruningScores(adapter, { targets: [], parameters })).rejects.toThrow(/no layer of this model/);
   });
 
@@ -210,6 +210,24 @@ describe('dsee', () => {
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  });
+
+  it('leaves weights alone that lose nothing', async () => {
+    const kinds = async (options: DseeOptions) => {
+      const { delta } = (await trained({ roles: ['up'], ...options })).adapter;
+      return Object.fromEntries([...delta.params].map(([path, terms]) => [path, terms.map(({ kind }) => kind)]));
+    };
+    expect(await kinds({ ratio: 0 })).toEqual({ 'model.layers.0.up.weight': ['mask', 'low-rank', 'sparse'] });
+    expect(await kinds({ updatedRatio: 0 })).toEqual({
+      'model.layers.0.up.weight': ['low-rank', 'sparse'],
+      'model.layers.0.down.weight': ['mask'],
+      'model.layers.1.mix.weight': ['mask'],
+    });
+  });
+
+  it('refuses to rank entries by updates that did not move', async () => {
+    await expect(trained({}, { steps: 1 })).rejects.toThrow(/no update of .*up.* moved before S1 is made/);
+    expect((await trained({ importance: 'WABS' }, { steps: 1 })).notes).toHaveLength(1);
   });
 
   it('refuses roles that nothing has, impossible sizes, and going on from a saved adapter', async () => {

@@ -54,7 +54,7 @@ function signsOf({ seed, signs }: Params<Tensor>, target: Target, c: IntrinsicSe
 const scaleOf = (p: Params<Tensor>): number => Number(p.unit!.data[0]) * Number(p.lambda?.data[0] ?? 1);
 
 /** ΔW = λ P d / √D, in the weight's layout. */
-function change(p: Params<Tensor>, target: Target, c: IntrinsicSettings): Tensor & { readonly data: Float32Array } {
+function change(p: Params<Tensor>, target: Target, c: IntrinsicSettings): Tensor {
   const s = scaleOf(p);
   return f32(
     shapeOf(target),
@@ -108,17 +108,18 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
   stream: {
     expand: ({ p, target, c }) => ({ change: change(p, target, c) }),
     pullBack({ p, d: { change: g }, target, c }) {
+      const raw = pullBack(signsOf(p, target, c), floats(g!));
       const s = scaleOf(p);
       const slopes = {
         d: f32(
           [c.dimension],
-          pullBack(signsOf(p, target, c), floats(g!)).map((x) => s * x),
+          raw.map((x) => s * x),
         ),
       };
       if (!p.lambda) return slopes;
-      const unit = change({ ...p, lambda: f32([1], [1]) }, target, c).data;
-      const along = floats(g!).reduce((sum, value, i) => sum + value * unit[i]!, 0);
-      return { ...slopes, lambda: f32([1], [along]) };
+      // ⟨P d, g⟩ = ⟨d, Pᵀ g⟩
+      const along = floats(p.d!).reduce((sum, x, j) => sum + x * raw[j]!, 0);
+      return { ...slopes, lambda: f32([1], [Number(p.unit!.data[0]) * along]) };
     },
   },
 

@@ -33,6 +33,13 @@ export const pst = /* @__PURE__ */ defineMethod({
   kinds: ['linear', 'conv1d'],
   config: PstConfig,
 
+  check(target, { r, scoreRank }) {
+    const least = Math.min(target.in, target.out);
+    return Object.entries({ r, scoreRank })
+      .filter(([, rank]) => rank > least)
+      .map(([key, rank]) => `its weight is ${target.out} × ${target.in}, ${key} is ${rank}: take ${least} at most`);
+  },
+
   init(target, c, rng) {
     const [rows, columns] = extents(target);
     return {

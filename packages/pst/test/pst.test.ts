@@ -1,7 +1,8 @@
-import { createGraph, createOps, f32 } from '@peftjs/core';
-import { referenceBackend, testMethod } from '@peftjs/testkit';
+import { bindMethod, createGraph, createOps, createRandom, f32 } from '@peftjs/core';
+import { referenceBackend, testMethod, tinyModel } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { type PstSettings, pst } from '../src/index.js';
+import { keptAtEnd } from '../src/kept.js';
 import { mask, prunedCount } from '../src/math.js';
 import { sparsityAt } from '../src/schedule.js';
 
@@ -38,6 +39,21 @@ describe('pst', () => {
     expect(prunedCount(1000, 0.1)).toBe(100);
   });
 
+  it('keeps in the end what sorting all scores keeps, negative ones too', () => {
+    const draw = (name: string, ...shape: number[]) => createRandom(1).fork(name).normal(shape);
+    const [W, a, b] = [draw('W', 6, 5), draw('a', 6, 2), draw('b', 2, 5)];
+    const none = (...shape: number[]) => f32(shape, new Float32Array(shape.reduce((n, d) => n * d)));
+    const p = { u: none(6, 1), v: none(1, 5), a, b, r: none(6), c: none(5) };
+    const kept = keptAtEnd(W, p, pst({ sparsity: 0.4, alpha1: 3 }).config as PstSettings);
+    const scores = Array.from(W.data as Float32Array, (x, at) => {
+      const of = (k: number) => Number(a.data[2 * Math.floor(at / 5) + k]) * Number(b.data[5 * k + (at % 5)]);
+      return Math.abs(x) + 3 * (of(0) + of(1));
+    });
+    const cut = [...scores].sort((x, y) => y - x)[17]!;
+    expect([...kept]).toEqual(scores.map((score) => Number(score >= cut)));
+    expect(Math.min(...scores)).toBeLessThan(0);
+  });
+
   it('grows the sparsity by a cube between the warm-ups', () => {
     const c = pst({ sparsity: 0.5, initialWarmup: 0.1, finalWarmup: 0.2 }).config as PstSettings;
     const at = (step: number) => sparsityAt({ step, total: 20 }, c);
@@ -48,5 +64,8 @@ describe('pst', () => {
     expect(() => pst({ sparsity: 1, r: 0 })).toThrow(/sparsity.*r:/s);
     expect(() => pst({ initialWarmup: 0.5, finalWarmup: 0.5 })).toThrow(/leaves no step between/);
     expect(() => pst({ sparsity: 0.2, initialSparsity: 0.4 })).toThrow(/is above sparsity/);
+    expect(() => bindMethod(pst({ r: 7, scoreRank: 9, targetModules: ['up'] }), tinyModel())).toThrow(
+      /its weight is 8 × 6, r is 7: take 6 at most.*its weight is 8 × 6, scoreRank is 9: take 6 at most/s,
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { elementCount, type GraphSite, type Ops, type Params, type ShapedValue } from '@peftjs/core';
 import type { SaraSettings } from './config.js';
-import { oneNorm } from './nuclear.js';
+import { type Entries, oneNorm } from './nuclear.js';
 
 // v [k] at the flat indices i64 [k] of W: what is trained. fixed, fixedIndices: what an earlier phase left.
 
@@ -13,11 +13,19 @@ export function patched(W: ShapedValue, p: Params<ShapedValue>, ops: Ops): Shape
   return ops.reshape(ops.scatterAdd(before, p.indices!, p.v!), W.shape);
 }
 
-/** P ⊙ M: the trained numbers as they are now, zero elsewhere. */
-function trainedNumbers(W: ShapedValue, p: Params<ShapedValue>, ops: Ops): ShapedValue {
-  const now = ops.gather(ops.reshape(patched(W, p, ops), [sizeOf(W)]), p.indices!);
-  return ops.reshape(ops.scatterAdd(ops.fill([sizeOf(W)], 0), p.indices!, now), W.shape);
-}
+/** P ⊙ M: the trained numbers as they are now. */
+const trainedNumbers = (W: ShapedValue, p: Params<ShapedValue>, ops: Ops): Entries => ({
+  shape: W.shape,
+  indices: p.indices!,
+  values: ops.gather(ops.reshape(patched(W, p, ops), [sizeOf(W)]), p.indices!),
+});
+
+/** ΔP: what the trained numbers and those of an earlier phase have changed. */
+const changedNumbers = (W: ShapedValue, p: Params<ShapedValue>, ops: Ops): Entries => ({
+  shape: W.shape,
+  indices: p.fixed ? ops.concat([p.fixedIndices!, p.indices!], 0) : p.indices!,
+  values: p.fixed ? ops.concat([p.fixed, p.v!], 0) : p.v!,
+});
 
 /**
  * λ ‖·‖_* of one weight a step (Hu et al. 2024, section 4.2). The paper takes the norm of the change ΔP; its code that of
@@ -33,9 +41,7 @@ export function pull(
   );
   const [first] = pulled;
   if (!first || lambdaRank === 0) return undefined;
-  const matrices = pulled.map(({ parameters, p }) => {
-    const W = parameters.weight!;
-    return whose === 'weights' ? trainedNumbers(W, p, ops) : patched(ops.fill(W.shape, 0), p, ops);
-  });
+  const numbers = whose === 'weights' ? trainedNumbers : changedNumbers;
+  const matrices = pulled.map(({ parameters, p }) => numbers(parameters.weight!, p, ops));
   return ops.mul(oneNorm(matrices, first.s.turn!, ops), lambdaRank);
 }

@@ -1,4 +1,4 @@
-import { type Ops, type ShapedValue, sameShape } from '@peftjs/core';
+import { elementCount, type Ops, type ShapedValue, sameShape } from '@peftjs/core';
 
 /** Coefficients of two odd polynomials that drive singular values to 1: the first fast and roughly, the second exactly. */
 const fast = [3.4445, -4.775, 2.0315] as const;
@@ -29,19 +29,35 @@ export function nuclearNorm(x: ShapedValue, ops: Ops): ShapedValue {
   return ops.macro(norm, [x], (d) => [ops.mul(direction, d)]);
 }
 
+/** A matrix that is zero but for `values` [k] at the flat `indices` i64 [k]; equal indices add up. */
+export interface Entries {
+  readonly shape: ShapedValue['shape'];
+  readonly indices: ShapedValue;
+  readonly values: ShapedValue;
+}
+
 /**
- * The nuclear norm of one of these matrices: number ⌊u · count⌋. All of one shape are gated and added, so each shape
- * costs one norm, whatever the number of its matrices.
+ * The nuclear norm of one of these matrices: number ⌊u · count⌋. The values of all of one shape are gated and added into
+ * one matrix, so each shape costs one matrix and one norm, whatever the number of its matrices.
  * @param u in [0, 1), []
  */
-export function oneNorm(matrices: readonly ShapedValue[], u: ShapedValue, ops: Ops): ShapedValue {
+export function oneNorm(matrices: readonly Entries[], u: ShapedValue, ops: Ops): ShapedValue {
   const chosen = ops.floor(ops.mul(u, matrices.length));
-  const groups: { first: ShapedValue; sum: ShapedValue }[] = [];
-  matrices.forEach((matrix, i) => {
-    const gated = ops.mul(matrix, ops.cast(ops.equal(chosen, ops.scalar(i)), 'f32'));
-    const group = groups.find(({ first }) => sameShape(first.shape, matrix.shape));
-    if (group) group.sum = ops.add(group.sum, gated);
-    else groups.push({ first: matrix, sum: gated });
+  const gated = matrices.map(({ values, ...rest }, i) => {
+    const gate = ops.cast(ops.equal(chosen, ops.scalar(i)), 'f32');
+    return { ...rest, values: ops.mul(values, gate) };
   });
-  return groups.map(({ sum }) => nuclearNorm(sum, ops)).reduce((a, b) => ops.add(a, b));
+  const shapes = gated.filter(({ shape }, i) => gated.findIndex((one) => sameShape(one.shape, shape)) === i);
+  const norms = shapes.map(({ shape }) => {
+    const own = gated.filter((one) => sameShape(one.shape, shape));
+    const [indices, values] = (['indices', 'values'] as const).map((part) =>
+      ops.concat(
+        own.map((one) => one[part]),
+        0,
+      ),
+    ) as [ShapedValue, ShapedValue];
+    const zeros = ops.fill([elementCount(shape.map(Number))], 0);
+    return nuclearNorm(ops.reshape(ops.scatterAdd(zeros, indices, values), shape), ops);
+  });
+  return norms.reduce((a, b) => ops.add(a, b));
 }

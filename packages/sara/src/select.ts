@@ -1,4 +1,4 @@
-import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
+import { f32, largest, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 /** Indices as graphs take them: i64 [k]. */
 export const graphIndices = (indices: readonly number[]): Tensor => ({
@@ -15,15 +15,17 @@ export function below(theta: ArrayLike<number>, threshold: number): number[] {
 }
 
 /** Flat indices of the `count` smallest numbers, ascending; the earlier among equals. And the next magnitude. */
-export function smallest(theta: ArrayLike<number>, count: number): { indices: number[]; next: number } {
-  const order = Array.from({ length: theta.length }, (_, i) => i).sort(
-    (a, b) => Math.abs(theta[a]!) - Math.abs(theta[b]!) || a - b,
-  );
-  const next = order[count];
-  return {
-    indices: order.slice(0, count).sort((a, b) => a - b),
-    next: next === undefined ? Number.MAX_VALUE : Math.abs(theta[next]!),
-  };
+export function smallest(
+  theta: ArrayLike<number>,
+  count: number,
+): { readonly indices: number[]; readonly next: number } {
+  const [indices] = largest([{ length: theta.length, at: (i) => -Math.abs(theta[i]!) }], count) as [number[]];
+  let next = Number.MAX_VALUE;
+  for (let i = 0, k = 0; i < theta.length; i++) {
+    if (i === indices[k]) k++;
+    else next = Math.min(next, Math.abs(theta[i]!));
+  }
+  return { indices, next };
 }
 
 /** All changes of a weight by ascending index: those of this phase and those that earlier ones left. */
@@ -38,16 +40,21 @@ export function changes(p: Params<Tensor>): Map<number, number> {
   return new Map([...sum].sort(([a], [b]) => a - b));
 }
 
-/** Values and indices of a saved update. */
+/**
+ * Values and indices of a saved update. Zeros change nothing: layouts fill up with them. Of an update of zeros its first
+ * place is left, so that there is something to go on with.
+ */
 export async function savedNumbers({ tensors, meta }: Term): Promise<{ readonly indices: Tensor; readonly v: Tensor }> {
-  const indices = Array.from((await tensors.indices!.read()).data as ArrayLike<number | bigint>, Number);
-  const values = toF32(await tensors.values!.read()).data as Float32Array;
+  const places = Array.from((await tensors.indices!.read()).data as ArrayLike<number | bigint>, Number);
+  const all = toF32(await tensors.values!.read()).data as Float32Array;
+  const own = [...all.keys()];
+  const moved = all.some((x) => x !== 0) ? own.filter((i) => all[i] !== 0) : own.slice(0, 1);
   const scale = Number(meta.scale);
   return {
-    indices: graphIndices(indices),
+    indices: graphIndices(moved.map((i) => places[i]!)),
     v: f32(
-      [values.length],
-      values.map((x) => x * scale),
+      [moved.length],
+      moved.map((i) => all[i]! * scale),
     ),
   };
 }

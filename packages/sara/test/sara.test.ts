@@ -15,7 +15,7 @@ import {
 import { compare, referenceBackend, testMethod, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import { type SaraSettings, sara } from '../src/index.js';
-import { nuclearNorm } from '../src/nuclear.js';
+import { nuclearNorm, oneNorm } from '../src/nuclear.js';
 import { nextPhase } from '../src/phases.js';
 import { below, changes, graphIndices, smallest } from '../src/select.js';
 
@@ -55,6 +55,35 @@ describe('sara', () => {
     const slope = f32(shape, matmul(u, transpose(v)).data);
     // 1e-4: the iteration ends a little before the limit.
     expect(compare(outputs.slope!, slope, { absolute: 1e-4 }).close).toBe(true);
+  });
+
+  it('takes the norm of one matrix a step, with one dense matrix for each shape', async () => {
+    const graph = createGraph('turns');
+    const ops = createOps(graph);
+    // Single numbers: the norm is their magnitude. The third has one place twice.
+    const entries = [
+      { shape: [3, 2], at: [1], values: [2] },
+      { shape: [2, 2], at: [3], values: [-3] },
+      { shape: [3, 2], at: [4, 4], values: [3, 4] },
+    ];
+    const values = entries.map(({ at }, i) => ops.input(`v${i}`, 'f32', [at.length]));
+    const matrices = entries.map(({ shape, at }, i) => ({
+      shape,
+      indices: ops.constant(graphIndices(at)),
+      values: values[i]!,
+    }));
+    const norm = ops.output(oneNorm(matrices, ops.input('u', 'f32', []), ops), 'norm');
+    expect(graph.nodes.filter(({ op }) => op === 'ScatterND')).toHaveLength(2);
+    ops.output(gradients(graph, norm, [values[2]!])[0]!, 'slope');
+    const program = await referenceBackend().compile(graph);
+    const feeds = Object.fromEntries(entries.map(({ values }, i) => [`v${i}`, f32([values.length], values)]));
+    for (const [turn, size] of [2, 3, 7].entries()) {
+      const { norm, slope } = await program.run({ ...feeds, u: f32([], [(turn + 0.5) / 3]) });
+      // 1e-3: what the iteration reaches for a matrix of rank one.
+      expect(Math.abs(Number(norm!.data[0]) - size)).toBeLessThan(1e-3 * size);
+      expect(compare(slope!, f32([2], turn === 2 ? [1, 1] : [0, 0]), { absolute: 1e-3 }).close).toBe(true);
+    }
+    await program.dispose();
   });
 
   it('goes on with what is still small, and keeps what has changed', async () => {

@@ -5,11 +5,15 @@ import {
   attachMethod,
   bindMethod,
   defineMethod,
+  encodeAdapter,
   f32,
   isPeftError,
   lowRankTerm,
   type ModelGraph,
   type PhaseStart,
+  sparseTerm,
+  stack,
+  sum,
   type Tensor,
   type TrainOptions,
   tensorRef,
@@ -17,7 +21,7 @@ import {
   train,
 } from '@peftjs/core';
 import { causalLm, loadModel } from '@peftjs/models';
-import { compare, goldensPath, referenceBackend, tensorOf, tinyModel, tinyRows } from '@peftjs/testkit';
+import { compare, goldensPath, referenceBackend, tensorOf, tinyFeeds, tinyModel, tinyRows } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import plugin, { type SftOptions, sft } from '../src/index.js';
 
@@ -41,7 +45,9 @@ const count = (all: Map<string, { indices: number[] }>) =>
   [...all.values()].reduce((n, { indices }) => n + indices.length, 0);
 
 /** The method with what its phases begin at. */
-function watched(options: SftOptions & { targetModules: string[]; modulesToSave?: string[] }) {
+function watched(
+  options: SftOptions & { targetModules: string[]; modulesToSave?: string[]; trainableTokenIndices?: number[] },
+) {
   const starts: PhaseStart[] = [];
   const bind = defineMethod({
     ...sft.method,
@@ -120,6 +126,18 @@ describe('sft', () => {
     expect(trained.reduce((n, { data }) => n + data.length, 0)).toBe(20);
   });
 
+  it('goes back with rows of tokens too', async () => {
+    const targetModules = ['model.layers.0.up'];
+    const { method, starts } = watched({ targetModules, trainableTokenIndices: [0, 2], count: 5, iterations: 2 });
+    await run(method, { steps: 8 }).result();
+    const table = numbers(await model.parameters.get('model.embed.weight')!.read());
+    const [first, full, second] = starts;
+    const rows = 'model.embed:tokens';
+    expect(numbers(first!.replaced!.get(rows))).toEqual([...table.slice(0, 6), ...table.slice(12, 18)]);
+    expect(numbers(full!.kept!.get(rows))).not.toEqual(numbers(first!.replaced!.get(rows)));
+    expect(numbers(second!.replaced!.get(rows))).toEqual(numbers(full!.kept!.get(rows)));
+  });
+
   it('selects no more than what has moved', async () => {
     // Rows of the embedding that no token asks for have no gradient: 3 tokens of 5, width 6.
     const data = tinyRows(3);
@@ -156,17 +174,48 @@ describe('sft', () => {
     [{ density: 0.001 }, 'at least 1 are needed'],
     [{ count: 2, iterations: 3 }, 'at least 3 are needed'],
     [{ dropout: 0.1 }, 'dropout has no place'],
+    [{ bias: 'all' }, 'bias is "all", but biases: true'],
+    [{ bias: 'sft_only', biases: false, layerNorms: true }, 'but layerNorms: true changes'],
     [{ density: 2 }, 'density'],
     [{ fullShare: 1 }, 'fullShare'],
   ])('refuses %j', async (options, named) => {
-    const error = await (async () => run(sft({ targetModules: modules, ...options })).result())().catch((e) => e);
+    const error = await (async () =>
+      run(sft({ targetModules: modules, ...options } as Parameters<typeof sft>[0])).result())().catch((e) => e);
     expect(isPeftError(error) && error.code).toBe('CONFIG_INVALID');
     expect(error.message).toContain(named);
+  });
+
+  it('trains biases in full where it does not change them sparsely', async () => {
+    const method = sft({ targetModules: modules, count: 5, biases: false, bias: 'all' });
+    const adapter = await run(method).result();
+    expect(adapter.replaced.has('model.layers.0.up.bias')).toBe(true);
+    expect((await encodeAdapter(adapter)).layout).toBe('PEFTJS');
   });
 
   it('refuses to select where nothing moved', async () => {
     const still = run(sft({ targetModules: modules, count: 5 }), { steps: 1 });
     await expect(still.result()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+
+  it('trains a task with the language in place, which then adds to this language or another', async () => {
+    const method = sft({ targetModules: modules, count: 20 });
+    const [language, other] = [await run(method).result(), await run(method, { seed: 1 }).result()];
+    const stacked = stack(model, [language]);
+    const data = tinyRows();
+    const backend = referenceBackend();
+    const task = await train(stacked, { method, data, backend, lr: 0.02, steps: 8 }).result();
+    const scores = async (base: typeof model, adapter: Adapter) => {
+      const { graph } = await attachDelta(base.graph('predict'), adapter, { parameters: base.parameters });
+      const program = await backend.compile(graph);
+      const { input_ids, features } = tinyFeeds();
+      const { logits } = await program.run({ input_ids: input_ids!, features: features! });
+      await program.dispose();
+      return logits!;
+    };
+    const both = await scores(model, sum(language, task));
+    // 5e-6: the changes are added in another order.
+    expect(compare(both, await scores(stacked, task), { relToMax: 5e-6 }).close).toBe(true);
+    expect(compare(await scores(model, sum(other, task)), both, { relToMax: 1e-3 }).close).toBe(false);
   });
 
   it('goes on with the numbers that an adapter has changed, in one sparse phase, and no others', async () => {
@@ -185,6 +234,23 @@ describe('sft', () => {
     const [before, after] = [start, await again.result()];
     expect(await places(after)).toEqual(await places(before));
     expect(after.digest).not.toBe(before.digest);
+  });
+
+  it('takes zeros for no change, and leaves a place of an update that is nothing else', async () => {
+    const method = sft({ targetModules: ['model.layers.0.up', 'model.layers.0.down'], biases: false, count: 5 });
+    const start = await run(method).result();
+    const sparse = (values: number[]) =>
+      sparseTerm({
+        indices: tensorRef({ dtype: 'i32', shape: [values.length], data: Int32Array.from(values.keys()) }),
+        values: tensorRef(f32([values.length], values)),
+      });
+    const params = new Map([
+      ['model.layers.0.up.weight', [sparse([0, 0.5, 0, -0.5])]],
+      ['model.layers.0.down.weight', [sparse([0, 0])]],
+    ]);
+    const padded = { ...start, delta: { ...start.delta, params } };
+    for await (const event of run(method, { start: padded }))
+      if (event.type === 'start') expect(event.trainableAdapter).toBe(3);
   });
 
   it('refuses to go on from an update of another kind', async () => {

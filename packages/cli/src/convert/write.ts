@@ -9,7 +9,7 @@ import {
   writeGguf,
 } from '@peftjs/core';
 import { writeFileAtomic } from '@peftjs/core/files';
-import { pruningScores, weakest } from '@peftjs/dsee';
+import { linearFlops, pruningScores, weakest } from '@peftjs/dsee';
 import { prunedConfig, prunedParameters } from '@peftjs/models';
 import { readAdapterAs } from '../any-adapter.js';
 import { baseShape } from '../base-shape.js';
@@ -87,7 +87,14 @@ async function toPruned(conversion: Conversion): Promise<Result> {
   const configure = (config: Readonly<Record<string, unknown>>) =>
     prunedConfig(config, { targets, parameters: pruned });
   const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change, configure });
-  return { ...written, parameters: numbersIn(model.parameters), left: numbersIn(pruned), digest: adapter.digest };
+  return {
+    ...written,
+    parameters: numbersIn(model.parameters),
+    left: numbersIn(pruned),
+    flops: linearFlops(targets, model.parameters),
+    flopsLeft: linearFlops(targets, pruned),
+    digest: adapter.digest,
+  };
 }
 
 /** What can be made, by the name of the format. */

@@ -61,7 +61,7 @@ export function bindMethod<Schema extends z.ZodType>(bound: Bound<Schema>, model
   const { sites, unmatched } = configureSites(method, config, targets);
 
   const problems = new Problems();
-  for (const problem of method.checkShared?.(shared) ?? []) problems.add(`${problem}.`);
+  for (const problem of method.checkShared?.(config) ?? []) problems.add(`${problem}.`);
   if (shared.dropout > 0 && !(method.delta || method.apply || method.rewrite))
     problems.add('dropout has no place: this method changes weights and has no branch of its own.');
   for (const { target, c } of sites) {

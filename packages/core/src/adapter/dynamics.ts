@@ -41,8 +41,10 @@ export interface PhaseEnd<C> {
   readonly sites: readonly SiteOf<Tensor, C>[];
   /** All targets of the run. */
   readonly targets: readonly { readonly target: Target; readonly c: C }[];
-  /** Parameters trained in full, as they are now. */
+  /** Parameters and rows of embeddings (`${path}:tokens`) trained in full, as they are now. */
   readonly replaced: NamedTensors;
+  /** The same as the run began. */
+  readonly begun: NamedTensors;
   /** What the last `next` kept; before that nothing. */
   readonly kept: NamedTensors;
   /** The optimizer's state, by the names of its tensors: `${target.path}:${letter}:m`. */
@@ -59,7 +61,7 @@ export interface PhaseStart {
   /** Tensors by target path; a target that is missing is not changed any more by what is trained. */
   readonly sites: ReadonlyMap<string, Initial>;
   readonly shared?: Initial;
-  /** Parameters trained in full that begin elsewhere than where they are. */
+  /** Parameters and rows trained in full that begin elsewhere than where they are. */
   readonly replaced?: NamedTensors;
   /** Given to the next `next`, and saved in checkpoints. */
   readonly kept?: NamedTensors;
@@ -106,7 +108,8 @@ export interface Dynamics<C> {
 
   /**
    * Extra outputs: of every step, or of some. For those a second program takes the place of the first, which costs
-   * compiling it: what is small and seen often belongs in every step.
+   * compiling it: what is small and seen often belongs in every step. In an update of micro-batches
+   * numbers add up, as gradients do; of what each chooses anew (an extent known only then) the last one's stand for all.
    */
   readonly observe?: {
     at?(clock: Clock, c: C): boolean;

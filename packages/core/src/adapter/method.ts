@@ -78,8 +78,8 @@ export interface Method<Schema extends z.ZodType = z.ZodType, C = z.output<Schem
   readonly patterns?: Readonly<Record<string, string>>;
   /** What is wrong with the configuration for this target; empty when nothing is. */
   check?(target: Target, c: C): string[];
-  /** What is wrong with the shared keys: those that mean nothing here. Empty when nothing is. */
-  checkShared?(shared: SharedConfig): string[];
+  /** What is wrong with the shared keys: those that mean nothing here, or not beside the method's own. */
+  checkShared?(config: SharedConfig & C): string[];
   /** What it must see before it starts. Targets that are not in the result are left out. */
   plan?(look: Look<C>): Promise<ReadonlyMap<string, PlannedTarget<C>>>;
   /** @param given what `plan` gave for this target */

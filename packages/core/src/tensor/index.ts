@@ -14,6 +14,7 @@ export {
 } from './dtype.js';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './half.js';
 export { packInt4, unpackI4, unpackU4 } from './int4.js';
+export { eachLargest, largest, type Scores } from './largest.js';
 export { inversePositive, orthonormalBasis } from './linalg.js';
 export { mersenneTwister, torchUniform } from './mersenne-twister.js';
 export { philox } from './philox.js';

@@ -23,19 +23,21 @@ export interface PhaseSoFar {
 
 /** Asks the method where its next phase begins. */
 export async function nextStart<E extends Example>(
-  { plan }: Prepared<E>,
+  { plan, start: first }: Prepared<E>,
   { parameters }: TaskModel<E>,
   { phase, start, train, held, kept, state, seed }: PhaseSoFar,
 ): Promise<Start & { readonly kept: NamedTensors; readonly state: NamedTensors }> {
   const all = [...start.frozen, ...held, ...train];
   const sites = plan.sites.map(({ target, c }) => ({ target, c, p: lettersOf(target.path, all) }));
-  const replaced = new Map([...train].filter(([name]) => !name.includes(':')));
-  const rows = plan.tokens.map((tokens) => [tokenRowsName(tokens), train.get(tokenRowsName(tokens))!] as const);
+  const full = [...plan.tokens.map(tokenRowsName), ...plan.replaced].filter((name) => train.has(name));
+  const ofFull = (tensors: NamedTensors) => new Map(full.map((name) => [name, tensors.get(name)!]));
+  const replaced = ofFull(train);
   const next = await plan.method.next!({
     phase,
     sites: sites.filter(({ p }) => Object.keys(p).length > 0),
     targets: plan.sites,
     replaced,
+    begun: ofFull(first.train),
     kept,
     state,
     rng: createRandom(seed).fork('phase', phase),
@@ -50,7 +52,7 @@ export async function nextStart<E extends Example>(
   return {
     frozen: made.frozen,
     held: made.held,
-    train: new Map([...made.train, ...rows, ...replaced, ...(next.replaced ?? [])]),
+    train: new Map([...made.train, ...replaced, ...(next.replaced ?? [])]),
     kept: next.kept ?? new Map(),
     state: next.state ?? new Map(),
   };

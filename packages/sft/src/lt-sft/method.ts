@@ -21,6 +21,14 @@ export const sft = /* @__PURE__ */ defineMethod({
   config: SftConfig,
   defaults: { targetModules: 'all' },
 
+  /** A bias trained in full has no sparse change beside it. */
+  checkShared: ({ bias, biases, layerNorms }) =>
+    bias !== 'none' && (biases || layerNorms)
+      ? [
+          `bias is "${bias}", but ${biases ? 'biases' : 'layerNorms'}: true changes single numbers of them: leave bias out, or set biases and layerNorms to false`,
+        ]
+      : [],
+
   /** An adapter to train on is the selection: its numbers go on, and no others. */
   async plan({ sites, start }) {
     const taken = sites.filter(({ target, c }) => takesPart(target, c));

@@ -3,17 +3,18 @@ import {
   elementCount,
   f32,
   type Initial,
+  largest,
   type NamedTensors,
   PeftError,
   type Phase,
   type PhaseEnd,
   type PhaseStart,
+  type Scores,
   type Tensor,
   tensorName,
 } from '@peftjs/core';
 import { budgetOf } from '../budget.js';
 import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
-import { largest, type Scores } from '../select.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
@@ -50,7 +51,7 @@ function movement({ data }: Tensor, { indices }: Chosen): Scores {
   for (let i = 0; taken && i < indices.length; i++) taken[indices[i]!] = 1;
   return {
     length: change.length,
-    at: (i) => (change[i] === 0 || taken?.[i] ? -1 : Math.abs(change[i]!)),
+    at: (i) => (change[i] === 0 || taken?.[i] ? Number.NEGATIVE_INFINITY : Math.abs(change[i]!)),
   };
 }
 
@@ -63,9 +64,9 @@ function withMore({ indices, values }: Chosen, more: readonly number[]): Chosen 
 
 /**
  * Selects the K / n numbers that moved furthest over all parameters together, and goes back to where the iteration
- * began: θ ← θ⁰ + φ with φ as it was, heads included (Ansell et al. 2022, section 3.1).
+ * began: θ ← θ⁰ + φ with φ as it was, heads and rows of tokens included (Ansell et al. 2022, section 3.1).
  */
-async function sparsePhase({ sites, replaced, kept, c, weight }: PhaseEnd<SftSettings>): Promise<PhaseStart> {
+async function sparsePhase({ sites, begun, kept, c }: PhaseEnd<SftSettings>): Promise<PhaseStart> {
   const parameters = sites.flatMap(({ target: { path }, p }) =>
     Object.entries(p).map(([name, change]) => ({ path, name, change, chosen: before(kept, path, name) })),
   );
@@ -89,8 +90,7 @@ async function sparsePhase({ sites, replaced, kept, c, weight }: PhaseEnd<SftSet
       'CONFIG_INVALID',
       'sft: no number of the targets moved in the full phase, so there is nothing to select: raise lr or steps.',
     );
-  const rewound = new Map<string, Tensor>();
-  for (const path of replaced.keys()) rewound.set(path, kept.get(path) ?? (await weight(path)));
+  const rewound = new Map([...begun].map(([name, tensor]) => [name, kept.get(name) ?? tensor]));
   return { sites: starts, replaced: rewound };
 }
 

@@ -8,34 +8,26 @@ import {
   type Target,
   type Tensor,
   type Term,
-  toF32,
 } from '@peftjs/core';
-import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
+import { changesIn, indexTensor, indicesOf } from '../coordinates.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
 /** Whether a target goes on from saved numbers, `count` of them: nothing is left to find out in a full phase. */
 export const goesOn = ({ fullShare }: SftSettings): boolean => fullShare === 0;
 
-/** Values and indices of saved updates by parameter name: of a full matrix all numbers that have moved. */
+/** Values and indices of saved updates by parameter name: all numbers that have moved. */
 export async function savedChanges(terms: Params<Term>, { path }: Pick<Target, 'path'>): Promise<Params<Tensor>> {
   const p: Record<string, Tensor> = {};
-  for (const [name, { kind, tensors, meta }] of Object.entries(terms)) {
+  for (const [name, term] of Object.entries(terms)) {
+    const { kind } = term;
     if (kind !== 'sparse' && kind !== 'dense')
       throw new PeftError(
         'CONFIG_UNSUPPORTED',
         `sft: "${path}.${name}" is an update of kind ${kind}; it trains on from single numbers or full matrices. Train on top of it instead.`,
       );
-    const scale = Number(meta.scale);
-    const all = toF32(await (tensors.values ?? tensors.delta)!.read()).data as Float32Array;
-    const indices = tensors.indices
-      ? numbersOf(await tensors.indices.read())
-      : Float64Array.from(all.keys()).filter((i) => all[i] !== 0);
-    const values = tensors.indices ? all : Float32Array.from(indices, (i) => all[i]!);
-    p[name] = f32(
-      [values.length],
-      values.map((x) => x * scale),
-    );
+    const { indices, values } = await changesIn(term);
+    p[name] = f32([values.length], values);
     p[indicesOf(name)] = indexTensor(indices);
   }
   return p;

@@ -29,7 +29,11 @@ export const SpielConfig = z
       .default(0.2)
       .meta({ description: 'Share of the coordinates that a reselection replaces at the start; it falls to zero.' }),
     policy: z.enum(['linear', 'cosine']).default('linear').meta({
-      description: 'How that share falls. With linear, the very first reselection replaces all.',
+      description: 'How that share falls.',
+    }),
+    replaceFirst: z.boolean().default(true).meta({
+      description:
+        'With linear, the very first reselection replaces all: the start is random. A run that goes on from an adapter has none such.',
     }),
     betas: z
       .tuple([coefficient, coefficient])

@@ -1,4 +1,5 @@
 import {
+  largest,
   type NamedTensors,
   type Params,
   type StepEdit,
@@ -8,7 +9,6 @@ import {
   tensorName,
 } from '@peftjs/core';
 import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
-import { largest } from '../select.js';
 import type { SpielSettings } from './config.js';
 import { floats, gather, gathered, vector } from './gather.js';
 import { carriedOver, type Reselected, reselect } from './reselect.js';
@@ -53,7 +53,7 @@ async function byGradients(end: End): Promise<Changes> {
     const candidates = numbersOf(now[gathered.candidates]!);
     const [sum, squares] = [floats(now[gathered.sum]), floats(now[gathered.squares])];
     const next = replaced(end, c, old, (stays, most) => {
-      const scores = (k: number) => (stays.has(candidates[k]!) ? -1 : Math.abs(sum[k]!));
+      const scores = (k: number) => (stays.has(candidates[k]!) ? Number.NEGATIVE_INFINITY : Math.abs(sum[k]!));
       return largest([{ length: candidates.length, at: scores }], most)[0]!.map((k) => candidates[k]!);
     });
     if (!next) continue;
@@ -83,11 +83,14 @@ async function byMomentum(end: End): Promise<Changes> {
     const old = await readSite(end, target, ['weight', indicesOf('weight'), 'weight:row', 'weight:column']);
     const [row, column] = [floats(old['weight:row']), floats(old['weight:column'])];
     const columns = column.length;
-    const length = row.length * columns;
-    const active = new Uint8Array(length);
-    for (const index of numbersOf(old[indicesOf('weight')]!)) active[index] = 1;
-    const at = (i: number) => (active[i] ? -1 : row[Math.trunc(i / columns)]! * column[i % columns]!);
-    const next = replaced(end, c, old, (_, most) => largest([{ length, at }], most)[0]!);
+    const at = (i: number) => row[Math.trunc(i / columns)]! * column[i % columns]!;
+    const active = new Set(numbersOf(old[indicesOf('weight')]!));
+    const next = replaced(end, c, old, (_, most) => {
+      // The largest of all, as many as surely hold the largest of those that are not active.
+      const best = largest([{ length: row.length * columns, at }], most + active.size)[0]!;
+      const free = best.filter((i) => !active.has(i));
+      return largest([{ length: free.length, at: (k) => at(free[k]!) }], most)[0]!.map((k) => free[k]!);
+    });
     if (!next) continue;
     count += freshIn(next);
     changes.set(target.path, moved(next, old));

@@ -39,14 +39,17 @@ export const spiel = /* @__PURE__ */ defineMethod({
   kinds: ['linear', 'conv1d'],
   config: SpielConfig,
 
-  /** Shares the budget out in proportion to the targets' sizes, rounded down. */
-  async plan({ sites }) {
+  /**
+   * Shares the budget out in proportion to the targets' sizes, rounded down. Of an adapter to train on nothing is random,
+   * so its first reselection is like the others.
+   */
+  async plan({ sites, start }) {
     const all = sites.reduce((sum, { target }) => sum + sizeOf(target), 0);
     const budget = budgetOf('spiel', sites[0]!.c, all);
     return new Map(
       sites.flatMap(({ target: { path }, target }) => {
         const count = Math.trunc((budget * sizeOf(target)) / all);
-        return count > 0 ? [[path, { c: { count } }]] : [];
+        return count > 0 ? [[path, { c: { count, ...(start && { replaceFirst: false }) } }]] : [];
       }),
     );
   },

@@ -1,4 +1,4 @@
-import { largest } from '../select.js';
+import { largest } from '@peftjs/core';
 
 /** Coordinates of a parameter, ascending, with the change of each. */
 export interface Active {
@@ -29,7 +29,7 @@ export function reselect(
   const grown = grow(new Set(kept.map((i) => indices[i]!)), count);
   const place = new Map(Array.from(indices, (index, i) => [index, i]));
   const staying = new Set([...kept, ...grown.flatMap((index) => place.get(index) ?? [])]);
-  const missing = { ...magnitude, at: (i: number) => (staying.has(i) ? -1 : magnitude.at(i)) };
+  const missing = { ...magnitude, at: (i: number) => (staying.has(i) ? Number.NEGATIVE_INFINITY : magnitude.at(i)) };
   const [spared] = largest([missing], count - grown.length) as [number[]];
   const all = [...[...staying, ...spared].map((i) => indices[i]!), ...grown.filter((index) => !place.has(index))];
   all.sort((a, b) => a - b);

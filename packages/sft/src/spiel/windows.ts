@@ -24,8 +24,13 @@ export const samplesOf = ({ step }: Clock, { accumulateFor }: Windows): number =
 /** Share of the coordinates to be replaced (Ansell et al. 2024, section 3.2; the first one and the cosine as in its code). */
 export function replacedShare(
   { step, total }: Clock,
-  { replace, policy, accumulateFor }: Pick<SpielSettings, 'replace' | 'policy' | 'accumulateFor'>,
+  {
+    replace,
+    policy,
+    accumulateFor,
+    replaceFirst,
+  }: Pick<SpielSettings, 'replace' | 'policy' | 'accumulateFor' | 'replaceFirst'>,
 ): number {
   if (policy === 'cosine') return (replace * (1 + Math.cos((Math.PI * step) / total))) / 2;
-  return step === accumulateFor ? 1 : replace * (1 - step / total);
+  return replaceFirst && step === accumulateFor ? 1 : replace * (1 - step / total);
 }

@@ -9,6 +9,7 @@ import {
   stack,
   type Tensor,
   train,
+  type WriteAdapterOptions,
   withKinds,
   withLayouts,
   writeAdapter,
@@ -20,12 +21,17 @@ import { inFolder, sameTensors } from './files.js';
 import { type Scene, settled } from './scene.js';
 import { losses, trainOptions } from './training.js';
 
-/** Calls `use` with what comes back from the files of an adapter. */
-const throughFiles = <T>({ method, model, options }: Scene, adapter: Adapter, use: (read: Adapter) => Promise<T>) =>
+/** Calls `use` with what comes back from the files of an adapter, in the method's own layout where no other is given. */
+const throughFiles = <T>(
+  { method, model, options }: Scene,
+  adapter: Adapter,
+  use: (read: Adapter) => Promise<T>,
+  where: Pick<WriteAdapterOptions, 'layout'> = { layout: method.layout },
+) =>
   inFolder(async (folder) => {
     const layouts = withLayouts(...(options.layouts ?? []));
     const kinds = withKinds(...(options.kinds ?? []));
-    await writeAdapter(folder, adapter, { layout: method.layout, layouts, kinds });
+    await writeAdapter(folder, adapter, { ...where, layouts, kinds });
     const base = { parameters: model.parameters, targets: model.targets };
     return use(await readAdapter(folder, { layouts, kinds, base }));
   });
@@ -44,6 +50,17 @@ async function lossWith({ model, options, backend }: Scene, adapter: Adapter): P
 
 const number = (x: number): Tensor => f32([], [x]);
 
+/** What a run that goes on from an adapter says of its start: how many numbers it trains, and the loss of all rows. */
+async function begun(scene: Scene, start: Adapter) {
+  let trainable = 0;
+  const run = train(scene.model, await trainOptions(scene, { batchSize: tinyRows().length, start }));
+  for await (const event of run) {
+    if (event.type === 'start') trainable = event.trainable;
+    if (event.type === 'step') return { trainable, loss: event.loss };
+  }
+  return { trainable, loss: Number.NaN };
+}
+
 export const resumingLaws: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
   async 'goes on from its file with the loss that the run ended with, or says what to do instead'(scene) {
     const { method, model, plan, options, tolerance } = scene;
@@ -59,6 +76,18 @@ export const resumingLaws: Readonly<Record<string, (scene: Scene) => Promise<voi
       if (method.forward || plan.config.dropout > 0) return;
       expectClose('the first loss', number(first!), number(await lossWith(scene, start)), tolerance);
     });
+  },
+
+  async 'goes on from files in the layout that is chosen for them as from memory'(scene) {
+    const { method, plan, tolerance } = scene;
+    if (!method.fromDelta) return;
+    const trained = await train(scene.model, await trainOptions(scene)).result();
+    const kept = await begun(scene, trained);
+    const read = await throughFiles(scene, trained, (adapter) => begun(scene, adapter), {});
+    assert(read.trainable === kept.trainable, `it trains ${read.trainable} numbers, ${kept.trainable} from memory`);
+    // What a step reports without gradients, or with dropout, is not the loss itself.
+    if (method.forward || plan.config.dropout > 0) return;
+    expectClose('the first loss', number(read.loss), number(kept.loss), tolerance);
   },
 
   async 'is from its file as large as it was, with the same frozen tensors'(scene) {

@@ -1,7 +1,7 @@
-import { createRandom } from '@peftjs/core';
+import { createRandom, eachLargest, largest } from '@peftjs/core';
 import { describe, expect, it } from 'vitest';
-import { largest } from '../src/select.js';
 
+const never = Number.NEGATIVE_INFINITY;
 const scores = (values: ArrayLike<number>) => ({ length: values.length, at: (i: number) => values[i]! });
 
 /** The same by sorting everything. */
@@ -10,7 +10,7 @@ function sorted(sources: readonly ArrayLike<number>[], k: number): number[][] {
     Array.from(values, (value, i) => ({ value: Math.fround(value), source, i })),
   );
   const order = all
-    .filter(({ value }) => value >= 0)
+    .filter(({ value }) => value !== never)
     .sort((a, b) => b.value - a.value || a.source - b.source || a.i - b.i);
   const chosen = order.slice(0, k);
   return sources.map((_, source) =>
@@ -23,11 +23,9 @@ function sorted(sources: readonly ArrayLike<number>[], k: number): number[][] {
 
 describe('largest', () => {
   const rng = createRandom(7);
-  const normal = [300, 1, 77].map((n, i) => (rng.fork(i).normal([n]).data as Float32Array).map(Math.abs));
+  const normal = [300, 1, 77].map((n, i) => rng.fork(i).normal([n]).data as Float32Array);
   // Few different values, so that most cuts go through ties.
-  const tied = [40, 60].map((n, i) =>
-    (rng.fork('tied', i).normal([n]).data as Float32Array).map((x) => Math.round(x + 2)),
-  );
+  const tied = [40, 60].map((n, i) => (rng.fork('tied', i).normal([n]).data as Float32Array).map(Math.round));
 
   it.each([0, 1, 2, 50, 100, 377, 378, 379])('finds the %i largest over all sources as sorting does', (k) => {
     expect(largest(normal.map(scores), k)).toEqual(sorted(normal, k));
@@ -39,9 +37,15 @@ describe('largest', () => {
     expect(largest([scores([0, 0]), scores([0])], 2)).toEqual([[0, 1], []]);
   });
 
+  it('calls in the order of sources and positions', () => {
+    const seen: string[] = [];
+    eachLargest([scores([1, 3]), scores([2, 3])], 3, (i, source) => seen.push(`${source} ${i}`));
+    expect(seen).toEqual(['0 1', '1 0', '1 1']);
+  });
+
   it('never takes what must not be chosen, and no more than there is', () => {
-    expect(largest([scores([-1, 5, -1, 0])], 4)).toEqual([[1, 3]]);
-    expect(largest([scores([-1])], 1)).toEqual([[]]);
+    expect(largest([scores([never, 5, never, -1])], 4)).toEqual([[1, 3]]);
+    expect(largest([scores([never])], 1)).toEqual([[]]);
     expect(largest([], 3)).toEqual([]);
   });
 
@@ -49,5 +53,7 @@ describe('largest', () => {
     const next = Math.fround(1 + 2 ** -23);
     expect(largest([scores([1, next, 1])], 1)).toEqual([[1]]);
     expect(largest([scores([2 ** -149, 0, Number.POSITIVE_INFINITY, 3e38])], 3)).toEqual([[0, 2, 3]]);
+    expect(largest([scores([-1, -next, -(2 ** -149), -3e38])], 2)).toEqual([[0, 2]]);
+    expect(largest([scores([-0, 0, -1e-50])], 2)).toEqual([[0, 1]]);
   });
 });
