@@ -1,66 +1,36 @@
 import {
   defineMethod,
   definePlugin,
-  denseTerm,
   elementCount,
   f32,
   type Params,
   PeftError,
-  type Random,
   type Target,
   type Tensor,
-  tensorRef,
 } from '@peftjs/core';
-import { IntrinsicConfig, type IntrinsicSettings } from './config.js';
-import { bytesOfSigns, heldSigns, project, pullBack, type Signs, seededSigns, signWords } from './math.js';
+import { IntrinsicConfig } from './config.js';
+import { readTerm, subspace } from './kind.js';
+import { bytesOfSigns, change, pullBack } from './math.js';
+import { requireOnePoint, savedSeed, savedTerm } from './saved.js';
+import { extentsOf, frozenOf, seedOf, shapeOf, signsOf } from './source.js';
+import { subspaceTerm } from './term.js';
 
 export { IntrinsicConfig, type IntrinsicOptions, type IntrinsicSettings } from './config.js';
+export { materialize } from './export.js';
+export { subspace } from './kind.js';
 
-const shapeOf = ({ parameters }: Target): readonly number[] => parameters.weight!.shape;
 const floats = (tensor: Tensor) => tensor.data as Float32Array;
 
-const extentsOf = (target: Target, { dimension }: IntrinsicSettings) => ({
-  numbers: elementCount(shapeOf(target)),
-  dimension,
-});
+type Sites = readonly { readonly target: Target }[];
 
-/** The seed of a target's rows of P, as a tensor: what a run keeps of P. */
-const seedTensor = ({ key: [low, high] }: Random): Tensor => ({
-  dtype: 'i64',
-  shape: [1],
-  data: BigInt64Array.of(BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))),
-});
+/** D: how many numbers all targets have. */
+const numbersOf = (sites: Sites): number => sites.reduce((sum, { target }) => sum + elementCount(shapeOf(target)), 0);
 
-const seedOf = (seed: Tensor): bigint => BigInt.asUintN(64, (seed.data as BigInt64Array)[0]!);
-
-/** What follows from the seed and stays: the signs too, where there is room for them. */
-function frozenOf(rng: Random, target: Target, c: IntrinsicSettings): Params<Tensor> {
-  const seed = seedTensor(rng);
-  const extents = extentsOf(target, c);
-  if (bytesOfSigns(extents) > c.cache * 2 ** 20) return { seed };
-  const words = signWords(seedOf(seed), extents);
-  return { seed, signs: { dtype: 'i32', shape: [words.length], data: new Int32Array(words.buffer) } };
-}
-
-/** The signs of a target in training: those that are held, else from the seed. */
-function signsOf({ seed, signs }: Params<Tensor>, target: Target, c: IntrinsicSettings): Signs {
-  const extents = extentsOf(target, c);
-  return signs
-    ? heldSigns(new Uint32Array((signs.data as Int32Array).buffer), extents)
-    : seededSigns(seedOf(seed!), extents);
-}
+/** 1 / √D: columns of signs times this have length 1. */
+const unitOf = (sites: Sites): number => Math.fround(1 / Math.sqrt(numbersOf(sites)));
 
 /** λ / √D: the scale of the target (1 without one) on columns of length 1. */
 const scaleOf = (p: Params<Tensor>): number => Number(p.unit!.data[0]) * Number(p.lambda?.data[0] ?? 1);
-
-/** ΔW = λ P d / √D, in the weight's layout. */
-function change(p: Params<Tensor>, target: Target, c: IntrinsicSettings): Tensor {
-  const s = scaleOf(p);
-  return f32(
-    shapeOf(target),
-    project(signsOf(p, target, c), floats(p.d!)).map((x) => s * x),
-  );
-}
 
 /** Training in a random subspace (Aghajanyan et al. 2020): all weights move by P d, and only d is trained. */
 export const intrinsic = /* @__PURE__ */ defineMethod({
@@ -73,25 +43,30 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
   config: IntrinsicConfig,
 
   /** Which targets keep their signs in memory: the first ones that fit. What is left of `cache` goes to the next. */
-  async plan({ sites }) {
+  async plan({ sites, start }) {
+    if (start) await requireOnePoint(start, sites, unitOf(sites));
     let room = (sites[0]?.c.cache ?? 0) * 2 ** 20;
     return new Map(
       sites.map(({ target, c }) => {
         const bytes = bytesOfSigns(extentsOf(target, c));
         const cache = bytes <= room ? bytes / 2 ** 20 : 0;
         room -= cache * 2 ** 20;
-        return [target.path, { c: { cache } }] as const;
+        const tensors = start ? savedSeed(savedTerm(start, target), target) : {};
+        return [target.path, { c: { cache }, tensors }] as const;
       }),
     );
   },
 
-  init: (target, c, rng) => ({
-    train: { ...(c.structureAware && { lambda: f32([1], [1]) }) },
-    frozen: frozenOf(rng, target, c),
-  }),
+  init(target, c, rng, given) {
+    const seed = given.seed ? seedOf(given.seed) : (BigInt(rng.key[1]) << 32n) | BigInt(rng.key[0]);
+    return {
+      train: { ...(c.structureAware && { lambda: f32([1], [1]) }) },
+      frozen: frozenOf(seed, target, c),
+    };
+  },
 
   shared(sites, c) {
-    const numbers = sites.reduce((sum, { target }) => sum + elementCount(shapeOf(target)), 0);
+    const numbers = numbersOf(sites);
     if (c.dimension > numbers)
       throw new PeftError(
         'CONFIG_INVALID',
@@ -99,14 +74,16 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
       );
     return {
       train: { d: f32([c.dimension], new Float32Array(c.dimension)) },
-      frozen: { unit: f32([1], [1 / Math.sqrt(numbers)]) },
+      frozen: { unit: f32([1], [unitOf(sites)]) },
     };
   },
 
   weight: ({ W, name, p }, ops) => (name === 'weight' ? ops.add(W, p.change!) : W),
 
   stream: {
-    expand: ({ p, target, c }) => ({ change: change(p, target, c) }),
+    expand: ({ p, target, c }) => ({
+      change: f32(shapeOf(target), change(signsOf(p, target, c), floats(p.d!), scaleOf(p))),
+    }),
     pullBack({ p, d: { change: g }, target, c }) {
       const raw = pullBack(signsOf(p, target, c), floats(g!));
       const s = scaleOf(p);
@@ -123,10 +100,27 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
     },
   },
 
-  toDelta: ({ p, target, c }) => ({ weight: denseTerm(tensorRef(change(p, target, c))) }),
+  toDelta: ({ p, target }) => ({
+    weight: subspaceTerm(p.d!, { seed: seedOf(p.seed!), scale: scaleOf(p), shape: shapeOf(target) }),
+  }),
+
+  fromKinds: [subspace.kind],
+  async fromDelta({ terms, target, c, fresh }) {
+    const { seed, d, scale } = await readTerm(terms.weight!, shapeOf(target));
+    return {
+      d,
+      ...(c.structureAware && { lambda: f32([1], [scale / Number(fresh.unit!.data[0])]) }),
+      ...(seedOf(fresh.seed!) !== seed && frozenOf(seed, target, c)),
+    };
+  },
 
   size: (_target, c) => (c.structureAware ? 1 : 0),
   sharedSize: (c) => c.dimension,
 });
 
-export default /* @__PURE__ */ definePlugin({ spec: 'v1', name: '@peftjs/intrinsic', methods: [intrinsic] });
+export default /* @__PURE__ */ definePlugin({
+  spec: 'v1',
+  name: '@peftjs/intrinsic',
+  methods: [intrinsic],
+  kinds: [subspace],
+});

@@ -11,7 +11,8 @@ export interface Signs {
   each(use: (words: Uint32Array, from: number, rows: number) => void): void;
 }
 
-interface Extents {
+/** Rows and columns of a target's part of P. */
+export interface Extents {
   readonly numbers: number;
   readonly dimension: number;
 }
@@ -51,6 +52,14 @@ export const heldSigns = (words: Uint32Array, { numbers, dimension }: Extents): 
 export const signWords = (seed: bigint, { numbers, dimension }: Extents): Uint32Array =>
   createRandom(seed).bits(numbers * wordsOf(dimension));
 
+/** The first and the last words of a seed's signs, four of each where there are so many. */
+export function endWords(seed: bigint, { numbers, dimension }: Extents): Uint32Array {
+  const random = createRandom(seed);
+  const all = numbers * wordsOf(dimension);
+  const count = Math.min(4, all);
+  return Uint32Array.of(...random.bits(count), ...random.bits(count, all - count));
+}
+
 // Eight signs at a time: a table has a place for each of the 256 values of a byte of P's rows.
 
 /** P d, unscaled: [numbers] (Aghajanyan et al. 2020, eq. 1). */
@@ -69,6 +78,14 @@ export function project(signs: Signs, d: Float32Array): Float64Array {
       out[from + row] = sum;
     }
   });
+  return out;
+}
+
+/** ΔW = s P d, rounded once: [numbers]. */
+export function change(signs: Signs, d: Float32Array, s: number): Float32Array {
+  const out = new Float32Array(signs.numbers);
+  const unscaled = project(signs, d);
+  for (let i = 0; i < out.length; i++) out[i] = s * unscaled[i]!;
   return out;
 }
 
