@@ -7,11 +7,13 @@ import { isOf, keptRuns } from '../../benchmarks/methods/runs.js';
 
 const results = fileURLToPath(new URL('../../benchmarks/results', import.meta.url));
 
-/** The newest report that a benchmark kept. */
-export function newest<T>(benchmark: string): T | undefined {
+/** The reports that a benchmark kept, the newest last. */
+function reports<T>(benchmark: string): T[] {
   const file = join(results, `${benchmark}.json`);
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T[]).at(-1) : undefined;
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T[]) : [];
 }
+
+export const newest = <T>(benchmark: string): T | undefined => reports<T>(benchmark).at(-1);
 
 /** A recipe on a data set: one accuracy for each seed. */
 export interface Reached {
@@ -48,8 +50,11 @@ export function reached(): Reached[] {
   );
 }
 
-/** The newest report of steps. */
-export const stepsSeen = (): readonly Step[] => newest<{ results: Step[] }>('method-steps')?.results ?? [];
+/** The newest figures of each recipe: a report may be of some recipes only. */
+export function stepsSeen(): readonly Step[] {
+  const all = reports<{ results: Step[] }>('method-steps').flatMap(({ results }) => results);
+  return [...new Map(all.map((step) => [step.recipe, step])).values()];
+}
 
 /** The data set and how often a run saw it. */
 export const passesOver = ({ name, epochs }: Task): string => `${name}, ${epochs} epoch${epochs === 1 ? '' : 's'}`;
