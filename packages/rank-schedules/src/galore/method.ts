@@ -21,7 +21,8 @@ export const galore = /* @__PURE__ */ defineMethod({
   name: 'galore',
   paper: 'https://arxiv.org/abs/2403.03507',
   layout: 'PEFTJS',
-  additive: false,
+  additive: true,
+  adds: ({ save }) => save === 'change',
   kinds: ['linear', 'conv1d'],
   config: GaloreConfig,
 
