@@ -44,10 +44,12 @@ export function methodPage(
   ].join('\n')}\n`;
 }
 
-function adding({ additive, adds }: Method): string {
+function adding({ additive, adds, config }: Method): string {
   if (!additive) return 'Its adapters do not add to others.';
-  const exact = 'Its adapters add: `sum`, `scale` and merging are exact';
-  return `${exact}${adds ? ', but for those of options that say otherwise' : ''}.`;
+  if (!adds) return 'Its adapters add: `sum`, `scale` and merging are exact.';
+  return adds(config.parse({}))
+    ? 'Its adapters add, but for those of options that say otherwise: `sum`, `scale` and merging are exact.'
+    : 'Its adapters add with options that say so; those of the defaults do not.';
 }
 
 const saved = ({ layout }: Method): string =>
