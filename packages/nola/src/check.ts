@@ -1,4 +1,4 @@
-import { randomAlgorithm, type Term } from '@peftjs/core';
+import { seedProblems, type Term } from '@peftjs/core';
 import { type Bits, savedForm } from './coefficients.js';
 import { variants, widths } from './config.js';
 import { describe, fingerprint, version, versions } from './term.js';
@@ -6,17 +6,10 @@ import { describe, fingerprint, version, versions } from './term.js';
 const whole = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) > 0;
 
 /** What is wrong with the term's own account of itself. */
-export function problemsOf({ meta, tensors }: Term, shape: readonly number[]): string[] {
+export function problemsOf(term: Term, shape: readonly number[]): string[] {
+  const { meta, tensors } = term;
   if (shape.length !== 2) return [`it changes a matrix, the parameter is [${shape}]`];
-  const out: string[] = [];
-  if (meta.seed === undefined) out.push('it has no seed, and without it its coefficients mean nothing');
-  else if (!/^\d{1,20}$/.test(String(meta.seed)) || BigInt(String(meta.seed)) >= 1n << 64n)
-    out.push(`its seed ${meta.seed} is no integer from 0 to 2^64 - 1`);
-  if (meta.algorithm !== randomAlgorithm || !versions.includes(meta.version))
-    out.push(
-      `its matrices are of ${meta.algorithm}, version ${meta.version}; this release makes those of ${randomAlgorithm}, version ${version}`,
-    );
-  if (typeof meta.fingerprint !== 'string') out.push('it has no fingerprint');
+  const out = seedProblems(term, { gives: 'matrices', needing: 'coefficients', version, versions });
   if (!(variants as readonly unknown[]).includes(meta.variant))
     out.push(`its variant ${meta.variant} is none of ${variants.join(', ')}`);
   if (!(widths as readonly unknown[]).includes(meta.bits))

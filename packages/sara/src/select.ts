@@ -1,4 +1,4 @@
-import { f32, largest, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
+import { changedEntries, f32, largest, type Params, type Tensor, type Term } from '@peftjs/core';
 
 /** Indices as graphs take them: i64 [k]. */
 export const graphIndices = (indices: readonly number[]): Tensor => ({
@@ -40,21 +40,8 @@ export function changes(p: Params<Tensor>): Map<number, number> {
   return new Map([...sum].sort(([a], [b]) => a - b));
 }
 
-/**
- * Values and indices of a saved update. Zeros change nothing: layouts fill up with them. Of an update of zeros its first
- * place is left, so that there is something to go on with.
- */
-export async function savedNumbers({ tensors, meta }: Term): Promise<{ readonly indices: Tensor; readonly v: Tensor }> {
-  const places = Array.from((await tensors.indices!.read()).data as ArrayLike<number | bigint>, Number);
-  const all = toF32(await tensors.values!.read()).data as Float32Array;
-  const own = [...all.keys()];
-  const moved = all.some((x) => x !== 0) ? own.filter((i) => all[i] !== 0) : own.slice(0, 1);
-  const scale = Number(meta.scale);
-  return {
-    indices: graphIndices(moved.map((i) => places[i]!)),
-    v: f32(
-      [moved.length],
-      moved.map((i) => all[i]! * scale),
-    ),
-  };
+/** Values and indices of a saved update. */
+export async function savedNumbers(term: Term): Promise<{ readonly indices: Tensor; readonly v: Tensor }> {
+  const { indices, values } = await changedEntries(term);
+  return { indices: graphIndices(Array.from(indices)), v: f32([values.length], values) };
 }

@@ -9,7 +9,6 @@ import {
   type Tensor,
   type Term,
   tensorRef,
-  toF32,
 } from '@peftjs/core';
 
 /** Letter of the flat, row-major indices of the changes of a parameter; the parameter's own name is that of its values. */
@@ -35,22 +34,6 @@ export const numbersOf = ({ data }: Tensor): Float64Array =>
 export function patched(W: ShapedValue, indices: ShapedValue, values: ShapedValue, ops: Ops): ShapedValue {
   const flat = ops.reshape(W, [elementCount(W.shape.map(Number))]);
   return ops.reshape(ops.scatterAdd(flat, indices, values), W.shape);
-}
-
-/**
- * The numbers that a saved sparse or dense update changes, ascending. Zeros change nothing: layouts fill up with them.
- * Of an update of zeros its first place is left, so that there is something to go on with.
- */
-export async function changesIn({ tensors, meta }: Term): Promise<{ indices: Float64Array; values: Float32Array }> {
-  const all = toF32(await (tensors.values ?? tensors.delta)!.read()).data as Float32Array;
-  const places = tensors.indices && numbersOf(await tensors.indices.read());
-  const own = Float64Array.from(all.keys());
-  const moved = all.some((x) => x !== 0) ? own.filter((i) => all[i] !== 0) : own.subarray(0, 1);
-  const scale = Number(meta.scale);
-  return {
-    indices: places ? moved.map((i) => places[i]!) : moved,
-    values: Float32Array.from(moved, (i) => all[i]! * scale),
-  };
 }
 
 /** What is saved of a parameter. @param p values and ascending indices of `name` */

@@ -1,6 +1,7 @@
 export * from './additive.js';
 export * from './algebra.js';
 export * from './apply.js';
+export * from './changed-entries.js';
 export * from './codec.js';
 export * from './compact.js';
 export * from './compress.js';
@@ -21,5 +22,6 @@ export { sparse, sparseTerm } from './kinds/sparse.js';
 export { type VeraTensors, type VeraTermOptions, vera, veraTerm } from './kinds/vera.js';
 export * from './mean.js';
 export * from './registry.js';
+export * from './seeded.js';
 export * from './stamp.js';
 export * from './truncation.js';

@@ -1,5 +1,6 @@
 import {
   type Adapter,
+  changedEntries,
   f32,
   type Initial,
   type Params,
@@ -9,7 +10,7 @@ import {
   type Tensor,
   type Term,
 } from '@peftjs/core';
-import { changesIn, indexTensor, indicesOf } from '../coordinates.js';
+import { indexTensor, indicesOf } from '../coordinates.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
@@ -26,7 +27,7 @@ export async function savedChanges(terms: Params<Term>, { path }: Pick<Target, '
         'CONFIG_UNSUPPORTED',
         `sft: "${path}.${name}" is an update of kind ${kind}; it trains on from single numbers or full matrices. Train on top of it instead.`,
       );
-    const { indices, values } = await changesIn(term);
+    const { indices, values } = await changedEntries(term);
     p[name] = f32([values.length], values);
     p[indicesOf(name)] = indexTensor(indices);
   }
