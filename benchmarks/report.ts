@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type Measured, median } from './measure.js';
@@ -35,19 +35,20 @@ export const beside = (
   pssBytes: figure(ours, peer, (m) => m.pss),
 });
 
+const folder = fileURLToPath(new URL('results', import.meta.url));
+const fileOf = (benchmark: string): string => `${folder}/${benchmark}.json`;
+
+/** The reports that a benchmark kept, the newest last. */
+export function kept<T>(benchmark: string): T[] {
+  const file = fileOf(benchmark);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T[]) : [];
+}
+
 /** Adds a report to `results/NAME.json`, which keeps the last ten, and prints it as the last line. */
 export function keep(benchmark: string, facts: Readonly<Record<string, unknown>>): void {
   const date = new Date().toISOString().slice(0, 10);
   const report = { benchmark, date, cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, ...facts };
-  const folder = fileURLToPath(new URL('results', import.meta.url));
-  const file = `${folder}/${benchmark}.json`;
   mkdirSync(folder, { recursive: true });
-  let before: unknown[] = [];
-  try {
-    before = JSON.parse(readFileSync(file, 'utf8')) as unknown[];
-  } catch {
-    // the first result
-  }
-  writeFileSync(file, `${JSON.stringify([...before.slice(-9), report], null, 2)}\n`);
+  writeFileSync(fileOf(benchmark), `${JSON.stringify([...kept(benchmark).slice(-9), report], null, 2)}\n`);
   console.log(JSON.stringify(report));
 }

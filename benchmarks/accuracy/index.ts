@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sharedPath } from '@peftjs/testkit';
-import { build, measure } from '../measure.js';
+import { build, mean, measure } from '../measure.js';
 import { keep } from '../report.js';
 
 interface Recipe {
@@ -33,7 +33,6 @@ const model = sharedPath('models', 'all-MiniLM-L6-v2');
 if (!model) throw new Error('This benchmark needs the shared models and data: set PEFTJS_SHARED.');
 const only = process.env.PEFTJS_BENCH_ONLY?.split(',');
 const seeds = (process.env.PEFTJS_BENCH_SEEDS ?? '0,1,2').split(',').map(Number);
-const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 await build();
 const out = mkdtempSync(join(tmpdir(), 'peftjs-accuracy-'));
 

@@ -10,6 +10,7 @@
  */
 import { onnxruntime } from '@peftjs/onnxruntime';
 import { sharedPath } from '@peftjs/testkit';
+import { mean } from '../measure.js';
 import { keep } from '../report.js';
 import { bytesInFloat16, compressedByAll } from './compressing.js';
 import { mergedByAll } from './merging.js';
@@ -36,8 +37,7 @@ const say = (text: string) => console.error(`${((performance.now() - began) / 10
 async function scores(trained: readonly Trained[], delta: (of: Trained) => Trained['adapter']['delta']) {
   const accuracy: Record<string, number> = {};
   for (const one of trained) accuracy[one.name] = await one.test(delta(one));
-  const values = Object.values(accuracy);
-  return { accuracy, mean: values.reduce((a, b) => a + b, 0) / values.length };
+  return { accuracy, mean: mean(Object.values(accuracy)) };
 }
 
 const results = [];

@@ -1,5 +1,6 @@
 // The page of what merging and compressing cost on real data, from the newest reports of `peft bench deltas` and `merge`.
-import { mean, newest } from './figures.js';
+import { mean } from '../../benchmarks/measure.js';
+import { kept } from '../../benchmarks/report.js';
 
 type Accuracy = Readonly<Record<string, number>>;
 
@@ -118,7 +119,7 @@ function speeds({ megabytes, dtype, cores, results }: Merges): string[] {
 
 /** The text of docs/deltas.md. */
 export function deltasPage(): string {
-  const [deltas, merges] = [newest<Deltas>('deltas'), newest<Merges>('merge')];
+  const [deltas, merges] = [kept<Deltas>('deltas').at(-1), kept<Merges>('merge').at(-1)];
   return `${[
     '# What merging and compressing cost',
     '',

@@ -4,9 +4,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { reached, stepsSeen } from '../../benchmarks/methods/figures.js';
 import { allPlugins } from '../methods.js';
 import { deltasPage } from './deltas-page.js';
-import { reached, stepsSeen } from './figures.js';
 import { methodPage } from './method-page.js';
 import { overviewPage } from './overview-page.js';
 import { wrapperPage } from './wrapper-page.js';

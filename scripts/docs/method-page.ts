@@ -1,7 +1,8 @@
 // The page of a method: its schema, its paper, what it reaches.
 import { type Method, sharedConfig } from '@peftjs/core';
-import { passesOver, percent, type Reached, type Step, withSpread } from './figures.js';
+import { type Reached, type Step, withSpread } from '../../benchmarks/methods/figures.js';
 import { optionTable, origin } from './option-table.js';
+import { passesOver, percent } from './words.js';
 
 /** The text of docs/methods/NAME.md. */
 export function methodPage(

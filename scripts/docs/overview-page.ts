@@ -1,6 +1,8 @@
 // The page of all methods: what each reaches on the same data, beside PEFT and full fine-tuning.
+import { mean } from '../../benchmarks/measure.js';
+import { type Reached, type Step, withSpread } from '../../benchmarks/methods/figures.js';
 import { claims, tasks } from '../../benchmarks/methods/recipes.js';
-import { mean, passesOver, percent, type Reached, type Step, withSpread } from './figures.js';
+import { passesOver, percent } from './words.js';
 
 /** What the papers say of their methods, beside what is seen here. */
 function claimRows(reached: readonly Reached[], steps: readonly Step[]): string[] {
@@ -41,7 +43,7 @@ export function overviewPage(names: readonly string[], reached: readonly Reached
     '',
     '## What they reach',
     '',
-    `The 22M encoder all-MiniLM-L6-v2 as a classifier: ${tasks.map(passesOver).join('; ')} of batches of 32, linear schedule with 6 % warm-up, accuracy on the test set: mean of the seeds and half of the spread between them. Defaults of each method where it has them; rates are of a quick search on TREC, so a difference of a point is no ranking. Trained numbers are those of TREC with its head of 2,310, and so are the bytes saved. \`peft bench methods\` makes the runs, \`peft bench method-steps\` the times: a step of 16 rows of 128 tokens on two threads, its time and the anonymous memory of its process as parts of those of full fine-tuning by PyTorch in the same run. "all layers" trains every weight of attention, feed-forward and norms.`,
+    `The 22M encoder all-MiniLM-L6-v2 as a classifier: ${tasks.map(passesOver).join('; ')} of batches of 32, linear schedule with 6 % warm-up, accuracy on the test set: mean of the seeds and half of the spread between them. Defaults of each method where it has them; rates are of a quick search on TREC, so a difference of a point is no ranking. Trained numbers are those of TREC with its head of 2,310, and so are the bytes saved. \`peft bench methods\` makes the runs and the times: a step of 16 rows of 128 tokens on two threads, its time and the anonymous memory of its process as parts of those of full fine-tuning by PyTorch in the same run. "all layers" trains every weight of attention, feed-forward and norms.`,
     '',
     `| recipe | trained | ${tasks.map(({ name }) => name).join(' | ')} | bytes saved | step s | time of full | memory of full |`,
     `|---|---|${tasks.map(() => '---|').join('')}---|---|---|---|`,
