@@ -3,7 +3,7 @@ import { type Adapter, type Example, type Kinds, PeftError, type Rows } from '@p
 import { type Model, rows } from '@peftjs/models';
 import { openBackend } from './backend.js';
 import type { Context } from './command.js';
-import { labelsOf, openModel, taskOf } from './tasks.js';
+import { openFor, taskOf } from './tasks.js';
 import { UsageError } from './usage.js';
 
 /** Options of a command that calibrates. */
@@ -52,8 +52,7 @@ async function openBase(o: CalibrationOptions, exact: Adapter): Promise<{ model:
   const task = o.task ?? (await taskOf(o.base!, exact));
   if (task === 'features')
     throw new PeftError('CONFIG_INVALID', `${o.base} does not say what it was made for: name it with --task.`);
-  const labels = labelsOf(exact);
-  const model = await openModel(o.base!, task, { maxLength: o.maxLength, labels, newHead: labels !== undefined });
+  const model = await openFor(o.base!, exact, { task, maxLength: o.maxLength });
   return { model, data };
 }
 

@@ -1,4 +1,4 @@
-import { type Adapter, type Example, PeftError } from '@peftjs/core';
+import { type Adapter, type Example, PeftError, requireBase } from '@peftjs/core';
 import {
   type ClassificationOptions,
   causalLm,
@@ -121,6 +121,24 @@ export async function taskOf(directory: string, adapter?: Adapter): Promise<stri
   if (adapter?.task && tasks[adapter.task.name]) return adapter.task.name;
   const [name = ''] = (await readConfig(directory)).classes;
   return Object.entries(tasks).find(([, { classes }]) => classes?.test(name))?.[0] ?? 'features';
+}
+
+/**
+ * Opens the base that an adapter belongs to, for the task and the labels that it was trained with.
+ * @throws PeftError ADAPTER_MISMATCH for an adapter that says it was made for another base
+ */
+export async function openFor(
+  directory: string,
+  adapter: Adapter | undefined,
+  { task, ...settings }: { task?: string; maxLength?: number } = {},
+): Promise<Model<Example>> {
+  const labels = labelsOf(adapter);
+  const model = await openModel(directory, task ?? (await taskOf(directory, adapter)), {
+    ...settings,
+    ...(labels && { labels, newHead: true }),
+  });
+  await requireBase(model, adapter ? [adapter] : []);
+  return model;
 }
 
 /** Labels an adapter was trained with: named, or as many as its head has outputs. */

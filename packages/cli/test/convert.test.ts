@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { applyAdapter, readAdapter } from '@peftjs/core';
+import { applyAdapter, readAdapter, writeAdapter } from '@peftjs/core';
 import { openWeights } from '@peftjs/core/files';
 import { readModel } from '@peftjs/core/graph';
 import { causalLm, loadModel } from '@peftjs/models';
@@ -64,6 +64,24 @@ describe.skipIf(!base || !adapter)('convert (without stories260k and the goldens
     const { code, events } = await peft('convert', native, out('never'), '--to', 'peft', '--layout', 'SHIRA', '--json');
     expect(code).not.toBe(0);
     expect(events.at(-1)).toMatchObject({ event: 'error', code: 'DELTA_CONFLICT' });
+  });
+
+  it('an adapter goes only into the base that it says it was made for', async () => {
+    const foreign = out('foreign');
+    const made = await readAdapter(adapter, { warn() {} });
+    await writeAdapter(foreign, { ...made, base: { name: 'another', digest: `sha256:${'0'.repeat(64)}` } });
+    const into = [
+      ['convert', foreign, out('merged'), '--to', 'merged', '--base', base],
+      ['convert', foreign, out('a.onnx'), '--to', 'onnx', '--base', base],
+      ['merge', '--method', 'attach', '--base', base, '--models', foreign, '--output', out('attached')],
+      ['forward', '--model', base, '--adapter', foreign, '--inputs', adapter, '--output', out('logits.safetensors')],
+    ];
+    for (const command of into)
+      expect((await peft(...command, '--json')).events.at(-1)).toMatchObject({
+        event: 'error',
+        code: 'ADAPTER_MISMATCH',
+        message: expect.stringContaining('it was made for another with digest'),
+      });
   });
 
   it('to .onnx_adapter and back changes the same parameters alike', async () => {

@@ -9,7 +9,7 @@ import { adapters, common, model } from '../common.js';
 import { flag } from '../fields.js';
 import { loadPlugins } from '../plugins.js';
 import { adapterGradients, lossOf, outputsOf, type RawRun } from '../raw-run.js';
-import { labelsOf, openModel, taskOf } from '../tasks.js';
+import { openFor } from '../tasks.js';
 
 const options = z.object({
   model,
@@ -33,8 +33,7 @@ export const forward = defineCommand({
     const adapter = await readAdapters(o.adapter, { plugins, base: o.model, signal, warn: output.talk });
     if (o.grads && o.adapter.length !== 1)
       throw new PeftError('CONFIG_INVALID', '--grads needs exactly one --adapter.');
-    const labels = labelsOf(adapter);
-    const base = await openModel(o.model, await taskOf(o.model, adapter), { labels, newHead: labels !== undefined });
+    const base = await openFor(o.model, adapter);
     const { tensors } = await openWeights(o.inputs);
     const inputs = new Map(
       await Promise.all([...tensors].map(async ([name, ref]) => [name, await ref.read()] as const)),

@@ -12,7 +12,7 @@ import { mergeByRecipe, mergeNamed, type RunOptions } from '../merge-models.js';
 import { scoredSoups } from '../merge-soups.js';
 import { camelCase } from '../names.js';
 import { loadPlugins } from '../plugins.js';
-import { labelsOf, openModel, taskOf } from '../tasks.js';
+import { openFor } from '../tasks.js';
 import { UsageError, usageOf } from '../usage.js';
 
 const options = z.object({
@@ -66,9 +66,7 @@ async function attach({ base, models, set, output: directory }: Named, { output,
   if (base === undefined) throw new UsageError(['--base is missing']);
   const plugins = await loadPlugins(o.plugin);
   const adapter = (await readAdapters(models, { plugins, base, signal, warn: output.talk }))!;
-  const labels = labelsOf(adapter);
-  const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
-  return writeMerged(model, adapter, directory, { kinds: plugins.kinds });
+  return writeMerged(await openFor(base, adapter), adapter, directory, { kinds: plugins.kinds });
 }
 
 /** A file with the command's own keys, or the text of a mergekit recipe. */

@@ -3,7 +3,7 @@ import { cloneGraph, type Graph, optimize, readModel, writeModel } from '@peftjs
 import { readAdapterAs } from '../any-adapter.js';
 import type { Result } from '../command.js';
 import { formatOf } from '../formats.js';
-import { labelsOf, openModel, taskOf } from '../tasks.js';
+import { openFor } from '../tasks.js';
 import { UsageError } from '../usage.js';
 import type { Conversion } from './conversion.js';
 
@@ -28,9 +28,7 @@ async function inModel(conversion: Conversion, base: string): Promise<{ graph: G
 /** A model directory as a graph of ours, with an adapter in it when one is given. */
 async function ofDirectory(conversion: Conversion, directory: string): Promise<{ graph: Graph } & Result> {
   const adapter = conversion.format === 'model' ? undefined : await readAdapterAs(conversion);
-  const labels = labelsOf(adapter);
-  const task = await taskOf(directory, adapter);
-  const model = await openModel(directory, task, { labels, newHead: labels !== undefined });
+  const model = await openFor(directory, adapter);
   const plain = model.graph('predict', { read: false });
   const { kinds } = conversion.plugins;
   const made = adapter ? await attachDelta(plain, adapter, { kinds, parameters: model.parameters }) : plain;

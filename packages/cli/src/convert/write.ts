@@ -15,7 +15,7 @@ import { readAdapterAs } from '../any-adapter.js';
 import { baseShape } from '../base-shape.js';
 import type { Result } from '../command.js';
 import { writeMerged } from '../merge-attach.js';
-import { labelsOf, openModel, taskOf } from '../tasks.js';
+import { openFor } from '../tasks.js';
 import { UsageError } from '../usage.js';
 import type { Conversion } from './conversion.js';
 import { toOnnx } from './onnx.js';
@@ -57,9 +57,7 @@ async function merging(conversion: Conversion) {
   const { base } = conversion;
   if (base === undefined) throw new UsageError(['--base is missing: the model that the adapter is merged into']);
   const adapter = await readAdapterAs(conversion);
-  const labels = labelsOf(adapter);
-  const model = await openModel(base, await taskOf(base, adapter), { labels, newHead: labels !== undefined });
-  return { adapter, model };
+  return { adapter, model: await openFor(base, adapter) };
 }
 
 async function toMerged(conversion: Conversion): Promise<Result> {
