@@ -3,12 +3,12 @@ import {
   definePlugin,
   denseTerm,
   elementCount,
-  f32,
   PeftError,
   type Target,
   type Tensor,
   tensorRef,
   toF32,
+  zeros,
 } from '@peftjs/core';
 import { CompacterConfig, type CompacterSettings } from './config.js';
 import { startLayers } from './init.js';
@@ -81,9 +81,7 @@ export const compacter = /* @__PURE__ */ defineMethod({
   init(target, c, rng) {
     if (!isNorm(target)) return { train: { ...startLayers(c.n, target.out, narrow(target, c), rng) } };
     // The change of each of its parameters, by the parameter's own name.
-    const changes = Object.entries(target.parameters).map(
-      ([name, { shape }]) => [name, f32(shape, new Float32Array(elementCount(shape)))] as const,
-    );
+    const changes = Object.entries(target.parameters).map(([name, { shape }]) => [name, zeros(shape)] as const);
     return { train: Object.fromEntries(changes) };
   },
 

@@ -1,4 +1,4 @@
-import { f32, type Random, type Tensor } from '@peftjs/core';
+import { type Random, type Tensor, zeros } from '@peftjs/core';
 import { type Letters, shapesOf } from './letters.js';
 
 /** Glorot-uniform with gain √2 for each of n vectors that lead from one number to `size` or back, as in the authors' code. */
@@ -7,8 +7,6 @@ function glorot(rng: Random, shape: readonly number[]): Tensor {
   const bound = Math.SQRT2 * Math.sqrt(6 / (rows + columns));
   return rng.uniform(shape, -bound, bound);
 }
-
-const zeros = (shape: readonly number[]): Tensor => f32(shape, new Float32Array(shape.reduce((p, d) => p * d, 1)));
 
 /** One target's own tensors: all but the shared matrices. */
 export function startLayers(n: number, width: number, k: number, rng: Random): Omit<Letters<Tensor>, 'a'> {

@@ -1,6 +1,7 @@
 import {
   defineMethod,
   definePlugin,
+  graphIndices,
   type Initial,
   type Params,
   PeftError,
@@ -14,7 +15,7 @@ import { masksOf } from './masks.js';
 import { apply, masked, type Update } from './math.js';
 import { isUpdated, prunes, scaleOf } from './roles.js';
 import { supportOf } from './support.js';
-import { i64, placesOf, startOf, termsOf } from './tensors.js';
+import { placesOf, startOf, termsOf } from './tensors.js';
 
 export { DseeConfig, type DseeOptions, type DseeSettings } from './config.js';
 export { type Flops, inferenceFlops, linearFlops } from './flops.js';
@@ -49,7 +50,7 @@ export const dsee = /* @__PURE__ */ defineMethod({
       const stored = toF32(await look.weight(`${target.path}.weight`));
       const W = target.kind === 'conv1d' ? transposed(stored) : stored;
       const support = supportOf(W, c, look.rng.fork(target.path));
-      planned.set(target.path, { tensors: { indices: i64(support) } });
+      planned.set(target.path, { tensors: { indices: graphIndices(support) } });
     }
     if (!look.sites.some(({ target, c }) => isUpdated(target, c))) {
       const found = [...new Set(look.sites.map(({ target }) => target.role ?? 'none'))].join(', ');

@@ -1,8 +1,10 @@
 import {
   f32,
+  graphIndices,
   indexRef,
   lowRankTerm,
   maskTerm,
+  numbersOf,
   type Params,
   packMask,
   type Random,
@@ -12,29 +14,25 @@ import {
   type Tensor,
   type Term,
   tensorRef,
+  zeros,
 } from '@peftjs/core';
 import type { DseeSettings } from './config.js';
 import { scaleOf } from './roles.js';
 
-export const i64 = (values: readonly number[]): Tensor => ({
-  dtype: 'i64',
-  shape: [values.length],
-  data: BigInt64Array.from(values, BigInt),
-});
-
 /** V normal, U and S₂ zero, as in the authors' code: no change at the start. */
 export function startOf({ in: width, out }: Target, { r, entries }: DseeSettings, rng: Random): Params<Tensor> {
   return {
-    u: f32([out, r], new Float32Array(out * r)),
+    u: zeros([out, r]),
     v: rng.fork('v').normal([r, width], 0, 0.02),
-    s2: f32([entries], new Float32Array(entries)),
+    s2: zeros([entries]),
   };
 }
 
 /** Rows and columns of flat indices. */
 export function placesOf(indices: Tensor, width: number): Params<Tensor> {
-  const flat = Array.from(indices.data as BigInt64Array, Number);
-  return { rows: i64(flat.map((i) => Math.floor(i / width))), columns: i64(flat.map((i) => i % width)) };
+  const flat = Array.from(numbersOf(indices));
+  const [rows, columns] = [flat.map((i) => Math.floor(i / width)), flat.map((i) => i % width)];
+  return { rows: graphIndices(rows), columns: graphIndices(columns) };
 }
 
 type Site = SiteOf<Tensor, DseeSettings>;

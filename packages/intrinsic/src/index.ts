@@ -3,10 +3,12 @@ import {
   definePlugin,
   elementCount,
   f32,
+  floats,
   type Params,
   PeftError,
   type Target,
   type Tensor,
+  zeros,
 } from '@peftjs/core';
 import { IntrinsicConfig } from './config.js';
 import { readTerm, subspace } from './kind.js';
@@ -18,8 +20,6 @@ import { subspaceTerm } from './term.js';
 export { IntrinsicConfig, type IntrinsicOptions, type IntrinsicSettings } from './config.js';
 export { materialize } from './export.js';
 export { subspace } from './kind.js';
-
-const floats = (tensor: Tensor) => tensor.data as Float32Array;
 
 type Sites = readonly { readonly target: Target }[];
 
@@ -73,7 +73,7 @@ export const intrinsic = /* @__PURE__ */ defineMethod({
         `intrinsic: dimension is ${c.dimension}, the targets have ${numbers} numbers: a subspace is smaller than its space.`,
       );
     return {
-      train: { d: f32([c.dimension], new Float32Array(c.dimension)) },
+      train: { d: zeros([c.dimension]) },
       frozen: { unit: f32([1], [unitOf(sites)]) },
     };
   },

@@ -12,11 +12,12 @@ import {
   type Term,
   tensorRef,
   toF32,
+  zeros,
 } from '@peftjs/core';
 import { check } from './check.js';
 import { LoraConfig, type LoraSettings } from './config.js';
 import { rescaled } from './dora.js';
-import { correction, planned, startBias, startFactors, zeros } from './init.js';
+import { correction, planned, startBias, startFactors } from './init.js';
 import * as math from './math.js';
 import { planTargets, startsFromWeight } from './plan.js';
 import { actingFactors, atScale, readFactors, requireSameFunction, savedFactors } from './saved.js';

@@ -1,9 +1,15 @@
-import { f32, inversePositive, orthonormalBasis, type Params, PeftError, type Random, type Tensor } from '@peftjs/core';
+import {
+  f32,
+  inversePositive,
+  orthonormalBasis,
+  type Params,
+  PeftError,
+  type Random,
+  type Tensor,
+  zeros,
+} from '@peftjs/core';
 import type { LoraSettings } from './config.js';
 import type { StartFactors } from './decompose.js';
-
-export const zeros = (shape: readonly number[]): Tensor =>
-  f32(shape, new Float32Array(shape.reduce((p, d) => p * d, 1)));
 
 /** Kaiming-uniform with a = √5, as in the authors' code: U(-1/√n, 1/√n) for n inputs. */
 function kaiming(rng: Random, shape: readonly number[], n: number): Tensor {

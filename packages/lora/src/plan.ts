@@ -10,12 +10,12 @@ import {
   type Target,
   type Tensor,
   transpose,
+  zeros,
 } from '@peftjs/core';
 import type { LoraSettings } from './config.js';
 import { orthonormalFactors, principalFactors, type StartFactors } from './decompose.js';
 import { squaredNorms } from './dora.js';
 import { explainedVariance } from './eva.js';
-import { zeros } from './init.js';
 import { scale } from './math.js';
 
 /** Starts that are a part of the weight: what is trained is the difference from it. */

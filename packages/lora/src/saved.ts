@@ -4,6 +4,7 @@ import {
   type Params,
   Problems,
   type ShapedValue,
+  scaled,
   type Target,
   type Tensor,
   type Term,
@@ -38,14 +39,7 @@ export function savedFactors(p: Params<Tensor>): { a: Tensor; b: Tensor } {
 
 /** A tensor of a term at the scale s: the term may have another one (an adapter that was scaled), which it then takes in. */
 export async function atScale({ tensors, meta }: Term, name: string, s: number): Promise<Tensor> {
-  const tensor = toF32(await tensors[name]!.read());
-  const ratio = Number(meta.scale) / s;
-  return ratio === 1
-    ? tensor
-    : f32(
-        tensor.shape,
-        tensor.data.map((x) => x * ratio),
-      );
+  return scaled(await tensors[name]!.read(), Number(meta.scale) / s);
 }
 
 /**

@@ -2,6 +2,7 @@ import {
   defineMethod,
   definePlugin,
   f32,
+  floats,
   loraFileNames,
   type Params,
   PeftError,
@@ -31,7 +32,6 @@ export { materialize } from './export.js';
 export { seededLowRank } from './kind.js';
 
 const scale = ({ alpha, r }: NolaSettings) => alpha / r;
-const floats = (tensor: Tensor) => tensor.data as Float32Array;
 
 const shapeOf = ({ kind, in: inside, out }: Target) => (kind === 'conv1d' ? [inside, out] : [out, inside]);
 

@@ -1,14 +1,13 @@
 import {
   defineMethod,
   definePlugin,
-  f32,
   lowRankTerm,
   maskTerm,
   packMask,
   type Target,
-  type Tensor,
   tensorRef,
   transposed,
+  zeros,
 } from '@peftjs/core';
 import { PstConfig } from './config.js';
 import { keptAtEnd } from './kept.js';
@@ -16,8 +15,6 @@ import { mask, scores, updated } from './math.js';
 import { sparsityAt } from './schedule.js';
 
 export { PstConfig, type PstOptions, type PstSettings } from './config.js';
-
-const zeros = (...shape: number[]): Tensor => f32(shape, new Float32Array(shape.reduce((n, d) => n * d, 1)));
 
 /** Rows and columns of the weight as it lies. */
 const extents = ({ kind, in: inside, out }: Target): readonly [number, number] =>
@@ -45,11 +42,11 @@ export const pst = /* @__PURE__ */ defineMethod({
     return {
       train: {
         u: rng.fork('u').normal([rows, c.r], 0, c.init),
-        v: zeros(c.r, columns),
+        v: zeros([c.r, columns]),
         a: rng.fork('a').normal([rows, c.scoreRank], 0, c.init),
-        b: zeros(c.scoreRank, columns),
-        r: zeros(rows),
-        c: zeros(columns),
+        b: zeros([c.scoreRank, columns]),
+        r: zeros([rows]),
+        c: zeros([columns]),
       },
     };
   },

@@ -3,16 +3,18 @@ import {
   blockTerm,
   defineMethod,
   definePlugin,
+  graphIndices,
+  numbersOf,
   PeftError,
+  placesOf,
   sparse,
   type Target,
-  type Tensor,
   tensorRef,
   toF32,
   transposed as turned,
+  zeros,
 } from '@peftjs/core';
 import { S2ftConfig, type S2ftSettings } from './config.js';
-import { i64, numbersOf, placesOf } from './indices.js';
 import { applyColumns, applyRows, delta } from './math.js';
 import { planned } from './plan.js';
 import { savedBlock } from './saved.js';
@@ -63,9 +65,8 @@ export const s2ft = /* @__PURE__ */ defineMethod({
     const { axis } = unitsOf(target)!;
     const k = indices.shape[0]!;
     const shape = axis === 0 ? [k, target.in] : [target.out, k];
-    const v: Tensor = { dtype: 'f32', shape, data: new Float32Array(shape[0]! * shape[1]!) };
     const place = placesOf(numbersOf(indices), extentOf(target));
-    return { train: { v }, frozen: { indices, place } };
+    return { train: { v: zeros(shape) }, frozen: { indices, place } };
   },
 
   delta: ({ p, target }, ops) => delta(p.v!, p.place!, unitsOf(target)!.axis, ops),
@@ -87,7 +88,7 @@ export const s2ft = /* @__PURE__ */ defineMethod({
   fromKinds: [block.kind, sparse.kind],
   async fromDelta({ terms, target }) {
     const { indices, v } = await savedBlock(terms.weight!, target);
-    return { v, indices: i64(indices), place: placesOf(indices, extentOf(target)) };
+    return { v, indices: graphIndices(indices), place: placesOf(indices, extentOf(target)) };
   },
 
   size(target, c) {

@@ -1,5 +1,6 @@
 import {
   type Adapter,
+  graphIndices,
   type Look,
   type Params,
   PeftError,
@@ -8,7 +9,6 @@ import {
   type Tensor,
 } from '@peftjs/core';
 import type { S2ftSettings } from './config.js';
-import { i64 } from './indices.js';
 import { savedBlock } from './saved.js';
 import { scoresOf } from './scores.js';
 import { type Candidate, choose } from './select.js';
@@ -19,7 +19,7 @@ type Planned = ReadonlyMap<string, PlannedTarget<S2ftSettings>>;
 
 const trained = (indices: readonly number[]): { c: { channels: number }; tensors: Params<Tensor> } => ({
   c: { channels: indices.length },
-  tensors: { indices: i64(indices) },
+  tensors: { indices: graphIndices(indices) },
 });
 
 /** The rows and columns to train: those of an adapter to train on, or those that the scores choose. */

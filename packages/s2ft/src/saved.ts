@@ -1,4 +1,15 @@
-import { block, f32, PeftError, sparse, type Target, type Tensor, type Term, toF32, transposed } from '@peftjs/core';
+import {
+  block,
+  f32,
+  PeftError,
+  scaled,
+  sparse,
+  type Target,
+  type Tensor,
+  type Term,
+  toF32,
+  transposed,
+} from '@peftjs/core';
 import { spread, type Units, unitsOf } from './units.js';
 
 /** The chosen rows or columns of ΔW, ascending, and their numbers: k × in for rows, out × k for columns. */
@@ -34,17 +45,7 @@ async function fromBlock({ tensors, meta }: Term, target: Target, { axis, count,
   if (outside !== undefined) throw mismatch(target, `has index ${outside}, the base ends before ${count * width}`);
   const own = toF32(await tensors.block!.read());
   const v = lies ? transposed(own) : own;
-  const scale = Number(meta.scale);
-  return {
-    indices,
-    v:
-      scale === 1
-        ? v
-        : f32(
-            v.shape,
-            (v.data as Float32Array).map((x) => x * scale),
-          ),
-  };
+  return { indices, v: scaled(v, Number(meta.scale)) };
 }
 
 /** Units that hold only zeros are none: files are filled up with those. */

@@ -3,6 +3,7 @@ import {
   definePlugin,
   elementCount,
   f32,
+  graphIndices,
   indexRef,
   type Params,
   PeftError,
@@ -10,11 +11,12 @@ import {
   sparseTerm,
   type Tensor,
   tensorRef,
+  zeros,
 } from '@peftjs/core';
 import { SaraConfig } from './config.js';
 import { patched, pull } from './math.js';
 import { nextPhase, phasesOf } from './phases.js';
-import { below, changes, graphIndices, savedNumbers, smallest } from './select.js';
+import { below, changes, savedNumbers, smallest } from './select.js';
 
 export { SaraConfig, type SaraOptions, type SaraSettings } from './config.js';
 
@@ -57,7 +59,7 @@ export const sara = /* @__PURE__ */ defineMethod({
   init(target, _c, _rng, { indices, v }) {
     if (!indices)
       throw new PeftError('CONFIG_INVALID', `sara: nothing has chosen numbers of "${target.path}": plan it first.`);
-    return { train: { v: v ?? f32(indices.shape, new Float32Array(indices.data.length)) }, frozen: { indices } };
+    return { train: { v: v ?? zeros(indices.shape) }, frozen: { indices } };
   },
 
   weight: ({ W, name, p }, ops) => (name === 'weight' ? patched(W, p, ops) : W),

@@ -1,6 +1,6 @@
-import { f32, type Initial, type Phase, type PhaseEnd, type PhaseStart } from '@peftjs/core';
+import { f32, graphIndices, type Initial, type Phase, type PhaseEnd, type PhaseStart, zeros } from '@peftjs/core';
 import type { SaraSettings } from './config.js';
-import { below, changes, graphIndices, smallest } from './select.js';
+import { below, changes, smallest } from './select.js';
 
 export const phasesOf = ({ progressive }: SaraSettings): readonly Phase[] =>
   progressive
@@ -23,7 +23,7 @@ export async function nextPhase({ sites, weight }: PhaseEnd<SaraSettings>): Prom
     const still = below(theta, c.threshold);
     const chosen = still.length > 0 ? still : smallest(theta, 1).indices;
     starts.set(target.path, {
-      train: { v: f32([chosen.length], new Float32Array(chosen.length)) },
+      train: { v: zeros([chosen.length]) },
       frozen: {
         indices: graphIndices(chosen),
         fixed: f32([changed.size], [...changed.values()]),

@@ -1,11 +1,4 @@
-import { changedEntries, f32, largest, type Params, type Tensor, type Term } from '@peftjs/core';
-
-/** Indices as graphs take them: i64 [k]. */
-export const graphIndices = (indices: readonly number[]): Tensor => ({
-  dtype: 'i64',
-  shape: [indices.length],
-  data: BigInt64Array.from(indices, BigInt),
-});
+import { changedEntries, f32, graphIndices, largest, type Params, type Tensor, type Term } from '@peftjs/core';
 
 /** Flat indices of the numbers below the threshold, ascending. */
 export function below(theta: ArrayLike<number>, threshold: number): number[] {
@@ -43,5 +36,5 @@ export function changes(p: Params<Tensor>): Map<number, number> {
 /** Values and indices of a saved update. */
 export async function savedNumbers(term: Term): Promise<{ readonly indices: Tensor; readonly v: Tensor }> {
   const { indices, values } = await changedEntries(term);
-  return { indices: graphIndices(Array.from(indices)), v: f32([values.length], values) };
+  return { indices: graphIndices(indices), v: f32([values.length], values) };
 }

@@ -5,6 +5,7 @@ import {
   createOps,
   f32,
   gradients,
+  graphIndices,
   matmul,
   startTensors,
   svd,
@@ -17,7 +18,7 @@ import { describe, expect, it } from 'vitest';
 import { type SaraSettings, sara } from '../src/index.js';
 import { nuclearNorm, oneNorm } from '../src/nuclear.js';
 import { nextPhase } from '../src/phases.js';
-import { below, changes, graphIndices, smallest } from '../src/select.js';
+import { below, changes, smallest } from '../src/select.js';
 
 describe('sara', () => {
   testMethod(sara, { config: { threshold: 0.2 } });

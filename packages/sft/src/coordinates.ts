@@ -1,7 +1,7 @@
 import {
   elementCount,
-  f32,
   indexRef,
+  numbersOf,
   type Ops,
   type Params,
   type ShapedValue,
@@ -13,19 +13,6 @@ import {
 
 /** Letter of the flat, row-major indices of the changes of a parameter; the parameter's own name is that of its values. */
 export const indicesOf = (name: string): string => `${name}.indices`;
-
-export const zeros = (size: number): Tensor => f32([size], new Float32Array(size));
-
-/** Indices as graphs take them: i64 [k]. */
-export const indexTensor = (indices: ArrayLike<number>): Tensor => ({
-  dtype: 'i64',
-  shape: [indices.length],
-  data: BigInt64Array.from(indices as number[], BigInt),
-});
-
-/** The same as numbers: exact up to 2^53, which no parameter reaches. */
-export const numbersOf = ({ data }: Tensor): Float64Array =>
-  Float64Array.from(data as ArrayLike<number | bigint>, Number);
 
 /**
  * W + φ, where φ has `values` [k] at the flat `indices` i64 [k] of W and is zero elsewhere: only these numbers move,

@@ -1,6 +1,7 @@
 import {
   type Adapter,
   f32,
+  floats,
   type LowRankOptions,
   lowRank,
   lowRankTerm,
@@ -12,8 +13,6 @@ import {
   tensorName,
   tensorRef,
 } from '@peftjs/core';
-
-const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
 
 /** The directions whose gate is open: I = { i : g_i ≠ 0 }. */
 const openGates = (g: Tensor): number[] => [...floats(g).keys()].filter((i) => floats(g)[i] !== 0);

@@ -1,4 +1,4 @@
-import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
+import { f32, type Params, scaled, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 /** Rank and alpha of a saved update: the scale α / r stays that of its training. */
 export function savedRank({ tensors, meta }: Term): { readonly r: number; readonly alpha: number } {
@@ -8,18 +8,8 @@ export function savedRank({ tensors, meta }: Term): { readonly r: number; readon
 
 /** The factors of a saved update with open gates. B takes what `s` is off the saved scale. */
 export async function openFactors({ tensors, meta }: Term, s: number): Promise<Params<Tensor>> {
-  const [a, b] = [toF32(await tensors.a!.read()), toF32(await tensors.b!.read())];
+  const a = toF32(await tensors.a!.read());
   const r = a.shape[0]!;
-  const ratio = Number(meta.scale) / s;
-  return {
-    a,
-    b:
-      ratio === 1
-        ? b
-        : f32(
-            b.shape,
-            (b.data as Float32Array).map((x) => x * ratio),
-          ),
-    g: f32([r], new Float32Array(r).fill(1)),
-  };
+  const b = scaled(await tensors.b!.read(), Number(meta.scale) / s);
+  return { a, b, g: f32([r], new Float32Array(r).fill(1)) };
 }

@@ -1,7 +1,7 @@
 import {
   type Adapter,
-  f32,
   PeftError,
+  scaled,
   type Target,
   type Tensor,
   type TensorRef,
@@ -46,16 +46,5 @@ async function same(ref: TensorRef, { ref: known, numbers }: Shared): Promise<bo
 
 /** b and d of a saved update. */
 export async function savedVectors(term: Term): Promise<{ readonly b: Tensor; readonly d: Tensor }> {
-  const [b, d] = [toF32(await term.tensors.b!.read()), toF32(await term.tensors.d!.read())];
-  const scale = Number(term.meta.scale);
-  return {
-    b:
-      scale === 1
-        ? b
-        : f32(
-            b.shape,
-            b.data.map((x) => x * scale),
-          ),
-    d,
-  };
+  return { b: scaled(await term.tensors.b!.read(), Number(term.meta.scale)), d: toF32(await term.tensors.d!.read()) };
 }

@@ -3,12 +3,12 @@ import {
   definePlugin,
   dense,
   elementCount,
-  f32,
   PeftError,
   Problems,
   sgd,
   sparse,
   type Tensor,
+  zeros,
 } from '@peftjs/core';
 import { SparseMezoConfig } from './config.js';
 import { changeTerm, decayed, masked, maskOf, thresholdOf, trainsNothing } from './math.js';
@@ -54,7 +54,7 @@ export const sparseMezo = /* @__PURE__ */ defineMethod({
         'CONFIG_INVALID',
         `sparse-mezo: nothing has read the weight of "${target.path}": plan it first.`,
       );
-    return { train: { d: f32(w.shape, new Float32Array(elementCount(w.shape))) }, frozen: { w } };
+    return { train: { d: zeros(w.shape) }, frozen: { w } };
   },
 
   weight: ({ W, name, p }, ops) => (name === 'weight' ? ops.add(W, p.d!) : W),

@@ -13,7 +13,7 @@ export { type BlockOptions, block, blockTerm } from './kinds/block.js';
 export { bytesOf as termBytes, notAdditive, readTensor, strayTensors, tensorProblems } from './kinds/common.js';
 export { dense, denseTerm } from './kinds/dense.js';
 export { dora, doraTerm } from './kinds/dora.js';
-export { indexRef } from './kinds/indices.js';
+export { graphIndices, indexRef, numbersOf, placesOf } from './kinds/indices.js';
 export { type LowRankOptions, lowRank, lowRankTerm } from './kinds/low-rank.js';
 export { mask, maskTerm, packMask } from './kinds/mask.js';
 export { rows, rowsTerm } from './kinds/rows.js';

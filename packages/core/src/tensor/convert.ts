@@ -48,6 +48,15 @@ export function toF32(tensor: Tensor): Tensor & { readonly data: Float32Array } 
   return { dtype: 'f32', shape: tensor.shape, data };
 }
 
+/** The numbers of a tensor, as `toF32` gives them. */
+export const floats = (tensor: Tensor): Float32Array => toF32(tensor).data;
+
+/** A tensor in float32 times a number; itself for 1. */
+export function scaled(tensor: Tensor, s: number): Tensor & { readonly data: Float32Array } {
+  const own = toF32(tensor);
+  return s === 1 ? own : { ...own, data: own.data.map((x) => s * x) };
+}
+
 const range = (dtype: DType): readonly [bigint, bigint] => {
   const bits = BigInt(dtype.slice(1));
   return dtype.startsWith('i') ? [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n] : [0n, (1n << bits) - 1n];

@@ -1,4 +1,4 @@
-export { cast, toF32 } from './convert.js';
+export { cast, floats, scaled, toF32 } from './convert.js';
 export {
   alloc,
   arrayLength,
@@ -20,7 +20,7 @@ export { mersenneTwister, torchUniform } from './mersenne-twister.js';
 export { philox } from './philox.js';
 export { type Matrix, matmul, matrix, type Qr, qr, transpose } from './qr.js';
 export { createRandom, type Random, randomAlgorithm } from './random.js';
-export { f32, type RowRange, readInPieces, rowRange, tensor, tensorRef } from './refs.js';
+export { f32, type RowRange, readInPieces, rowRange, tensor, tensorRef, zeros } from './refs.js';
 export { smallFloatValues } from './small-float.js';
 export { type Svd, svd } from './svd.js';
 export type { DType, Tensor, TensorRef, TypedArray } from './tensor.js';

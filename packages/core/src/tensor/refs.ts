@@ -12,6 +12,9 @@ export const f32 = (shape: readonly number[], values: ArrayLike<number>): Tensor
     data: Float32Array;
   };
 
+/** A float32 tensor of zeros. */
+export const zeros = (shape: readonly number[]) => f32(shape, new Float32Array(elementCount(shape)));
+
 /** Rows of the first axis, checked, with the bytes they take. */
 export interface RowRange {
   readonly shape: readonly number[];

@@ -2,6 +2,7 @@ import type { Feeds, Program } from '../backend/backend.js';
 import { createGraph } from '../graph/graph.js';
 import { createOps } from '../graph/ops.js';
 import type { Optimizer } from '../optim/optimizer.js';
+import { floats } from '../tensor/convert.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Group, scalarName, scalarTensor } from './groups.js';
 import { accumulatorName, type StepOptions, type TrainingGraph } from './step-graph.js';
@@ -12,8 +13,6 @@ import type { UpdaterPlan } from './updater.js';
 /** Elements of one slice: few enough for the caches, so many that the cost of a run does not show. */
 const defaultLength = 2 ** 18;
 const clipName = 'clip';
-
-const floats = (tensor: Tensor | undefined): Float32Array => tensor!.data as Float32Array;
 
 const lettersOf = (optimizer: Optimizer): string[] => Object.keys(optimizer.init([1]));
 
@@ -54,7 +53,7 @@ async function runSlices(
     const feeds: Record<string, Tensor> = { ...scalars, g: cut(g) };
     for (const [name, array] of Object.entries(arrays)) feeds[name] = cut(array);
     const outputs = await program.run(feeds);
-    for (const [name, array] of Object.entries(arrays)) array.set(floats(outputs[nextName(name)]), from);
+    for (const [name, array] of Object.entries(arrays)) array.set(floats(outputs[nextName(name)]!), from);
   }
 }
 
@@ -103,10 +102,10 @@ export function slicedUpdater(
             const numbers = optimizer.scalars({ step, rate: lr * factor, decay });
             const scalars: Record<string, Tensor> = { [clipName]: scalarTensor(clip) };
             for (const [key, number] of Object.entries(numbers)) scalars[scalarName(0, key)] = scalarTensor(number);
-            const arrays: Record<string, Float32Array> = { p: floats(tensors.get(name)) };
+            const arrays: Record<string, Float32Array> = { p: floats(tensors.get(name)!) };
             for (const letter of lettersOf(optimizer))
-              arrays[stateName('p', letter)] = floats(tensors.get(stateName(name, letter)));
-            await runSlices(programs[groupOf[i]!]!, floats(gradients[i]), arrays, scalars, length);
+              arrays[stateName('p', letter)] = floats(tensors.get(stateName(name, letter))!);
+            await runSlices(programs[groupOf[i]!]!, floats(gradients[i]!), arrays, scalars, length);
           }
           return gradNorm === undefined ? {} : { gradNorm };
         },

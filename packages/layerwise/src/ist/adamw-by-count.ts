@@ -1,9 +1,7 @@
-import { defineOptimizer, elementCount, f32, type Ops, type ShapedValue } from '@peftjs/core';
+import { defineOptimizer, type Ops, type ShapedValue, zeros } from '@peftjs/core';
 import * as z from 'zod';
 
 const [beta1, beta2, eps] = [0.9, 0.999, 1e-8];
-
-const zeros = (shape: readonly number[]) => f32(shape, new Float32Array(elementCount(shape)));
 
 /** β·mean + (1-β)·x */
 const towards = (mean: ShapedValue, x: ShapedValue, beta: number, ops: Ops): ShapedValue =>

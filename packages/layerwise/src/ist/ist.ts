@@ -11,6 +11,7 @@ import {
   type StepEnd,
   type Target,
   type Tensor,
+  zeros,
 } from '@peftjs/core';
 import type * as z from 'zod';
 import { adamwByCount } from './adamw-by-count.js';
@@ -97,8 +98,7 @@ function layerwise<Schema extends z.ZodType>(
   return {
     init: (target, c, rng, given) => withFactor(method.init(target, c, rng, given)),
     shared(sites, c, rng) {
-      const zeros = f32([layersOf(sites).length], new Float32Array(layersOf(sites).length));
-      return withImportance(method.shared?.(sites, c, rng), zeros);
+      return withImportance(method.shared?.(sites, c, rng), zeros([layersOf(sites).length]));
     },
     ...(method.next && {
       async next(end) {

@@ -2,6 +2,7 @@ import {
   defineMethod,
   denseTerm,
   f32,
+  floats,
   type Params,
   PeftError,
   type Tensor,
@@ -12,8 +13,6 @@ import {
 import { GaloreConfig } from './config.js';
 import { projectedAdamw } from './optimizer.js';
 import { projectorOf } from './projector.js';
-
-const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
 
 /** Full weights with the optimizer's moments in a projection of the gradient (Zhao et al. 2024). */
 export const galore = /* @__PURE__ */ defineMethod({

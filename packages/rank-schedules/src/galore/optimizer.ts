@@ -1,9 +1,8 @@
-import { defineOptimizer, elementCount, f32 } from '@peftjs/core';
+import { defineOptimizer, zeros } from '@peftjs/core';
 import * as z from 'zod';
 import { projectedShape, projectsRows } from './projector.js';
 
 const beta = z.number().min(0).lt(1);
-const zeros = (shape: readonly number[]) => f32(shape, new Float32Array(elementCount(shape)));
 
 /**
  * Adam on the projected gradient (Zhao et al. 2024, algorithm 2): R = Pᵀ G (or G P), M and V of R,

@@ -1,8 +1,7 @@
-import { defineOptimizer, elementCount, f32, type Ops, type ShapedValue } from '@peftjs/core';
+import { defineOptimizer, type Ops, type ShapedValue, zeros } from '@peftjs/core';
 import * as z from 'zod';
 
 const beta = z.number().gt(0).lt(1);
-const zeros = (shape: readonly number[]) => f32(shape, new Float32Array(elementCount(shape)));
 
 /** β·mean + (1-β)·x */
 const blend = (mean: ShapedValue, x: ShapedValue | number, decay: number, ops: Ops): ShapedValue =>

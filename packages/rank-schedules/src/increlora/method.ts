@@ -1,6 +1,7 @@
 import {
   defineMethod,
   f32,
+  floats,
   loraFileNames,
   lowRank,
   lowRankTerm,
@@ -16,8 +17,6 @@ import { savedPieces } from './saved.js';
 
 const whole = adamwBySlot({ live: 'present' });
 const onlyGrown = adamwBySlot({ live: 'grown' });
-
-const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
 
 /** Incremental parameter allocation: modules that matter get more rank while they train (Zhang et al. 2023). */
 export const increlora = /* @__PURE__ */ defineMethod({

@@ -1,6 +1,4 @@
-import { f32, type NamedTensors, type Params, type Target, type Tensor, tensorName } from '@peftjs/core';
-
-const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
+import { f32, floats, type NamedTensors, type Params, type Target, type Tensor, tensorName } from '@peftjs/core';
 
 /** Where the magnitude is above the quantile `part` of all magnitudes. */
 function largest(tensor: Tensor, part: number): boolean[] {

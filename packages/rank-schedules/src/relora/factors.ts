@@ -1,6 +1,4 @@
-import { f32, type Params, type Tensor, type Term, toF32 } from '@peftjs/core';
-
-const floats = (tensor: Tensor): Float32Array => tensor.data as Float32Array;
+import { f32, floats, type Params, scaled, type Tensor, type Term, toF32 } from '@peftjs/core';
 
 interface Pair {
   readonly a: Tensor;
@@ -35,16 +33,5 @@ export async function putAside(
   { tensors, meta }: Term,
   s: number,
 ): Promise<{ readonly a0: Tensor; readonly b0: Tensor }> {
-  const [a0, b] = [toF32(await tensors.a!.read()), toF32(await tensors.b!.read())];
-  const ratio = Number(meta.scale) / s;
-  return {
-    a0,
-    b0:
-      ratio === 1
-        ? b
-        : f32(
-            b.shape,
-            floats(b).map((x) => x * ratio),
-          ),
-  };
+  return { a0: toF32(await tensors.a!.read()), b0: scaled(await tensors.b!.read(), Number(meta.scale) / s) };
 }

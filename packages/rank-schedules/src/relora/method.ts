@@ -1,6 +1,5 @@
 import {
   defineMethod,
-  f32,
   type Initial,
   loraFileNames,
   lowRank,
@@ -12,6 +11,7 @@ import {
   type Target,
   type Tensor,
   tensorRef,
+  zeros,
 } from '@peftjs/core';
 import { clearedState } from './cleared.js';
 import { ReloraConfig, type ReloraSettings } from './config.js';
@@ -22,7 +22,7 @@ const scaleOf = ({ alpha, r }: ReloraSettings): number => alpha / r;
 /** A from U(±1/√in), B zero, as in LoRA: a restart leaves the model as it is. */
 const fresh = (target: Target, { r }: ReloraSettings, rng: Random): Initial['train'] => ({
   a: rng.fork('a').uniform([r, target.in], -1 / Math.sqrt(target.in), 1 / Math.sqrt(target.in)),
-  b: f32([target.out, r], new Float32Array(target.out * r)),
+  b: zeros([target.out, r]),
 });
 
 /** s B A: out × in, of the factors in training or of those put aside. */

@@ -1,4 +1,4 @@
-import { defineMethod, denseTerm, elementCount, f32, tensorRef } from '@peftjs/core';
+import { defineMethod, denseTerm, tensorRef, zeros } from '@peftjs/core';
 import { budgetOf } from '../budget.js';
 import { indicesOf, patched, savedTerm } from '../coordinates.js';
 import { SftConfig } from './config.js';
@@ -41,9 +41,7 @@ export const sft = /* @__PURE__ */ defineMethod({
 
   init(target, c, _rng, given) {
     if (Object.keys(given).length > 0) return sparseStart(given);
-    const changes = Object.entries(changeable(target, c)).map(
-      ([name, shape]) => [name, f32(shape, new Float32Array(elementCount(shape)))] as const,
-    );
+    const changes = Object.entries(changeable(target, c)).map(([name, shape]) => [name, zeros(shape)] as const);
     return { train: Object.fromEntries(changes) };
   },
 

@@ -2,9 +2,11 @@ import {
   type Adapter,
   elementCount,
   f32,
+  graphIndices,
   type Initial,
   largest,
   type NamedTensors,
+  numbersOf,
   PeftError,
   type Phase,
   type PhaseEnd,
@@ -14,7 +16,7 @@ import {
   tensorName,
 } from '@peftjs/core';
 import { budgetOf } from '../budget.js';
-import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
+import { indicesOf } from '../coordinates.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
@@ -82,7 +84,7 @@ async function sparsePhase({ sites, begun, kept, c }: PhaseEnd<SftSettings>): Pr
     if (values.length === 0) return;
     const start = starts.get(path) ?? { train: {}, frozen: {} };
     start.train[name] = f32([values.length], values);
-    start.frozen[indicesOf(name)] = indexTensor(indices);
+    start.frozen[indicesOf(name)] = graphIndices(indices);
     starts.set(path, start);
   });
   if (starts.size === 0)

@@ -2,6 +2,7 @@ import {
   type Adapter,
   changedEntries,
   f32,
+  graphIndices,
   type Initial,
   type Params,
   PeftError,
@@ -10,7 +11,7 @@ import {
   type Tensor,
   type Term,
 } from '@peftjs/core';
-import { indexTensor, indicesOf } from '../coordinates.js';
+import { indicesOf } from '../coordinates.js';
 import type { SftSettings } from './config.js';
 import { changeable } from './scope.js';
 
@@ -29,7 +30,7 @@ export async function savedChanges(terms: Params<Term>, { path }: Pick<Target, '
       );
     const { indices, values } = await changedEntries(term);
     p[name] = f32([values.length], values);
-    p[indicesOf(name)] = indexTensor(indices);
+    p[indicesOf(name)] = graphIndices(indices);
   }
   return p;
 }

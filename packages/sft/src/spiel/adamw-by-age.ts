@@ -1,4 +1,4 @@
-import { defineOptimizer, f32, type Ops, type ShapedValue } from '@peftjs/core';
+import { defineOptimizer, f32, type Ops, type ShapedValue, zeros } from '@peftjs/core';
 import * as z from 'zod';
 
 const beta = z.number().gt(0).lt(1);
@@ -19,14 +19,7 @@ export const adamwByAge = /* @__PURE__ */ defineOptimizer({
   paper: 'https://arxiv.org/abs/2401.16405',
   config: z.strictObject({ betas: z.tuple([beta, beta]), eps: z.number().positive() }),
   elementwise: true,
-  init: (shape) => {
-    const size = shape.reduce((product, extent) => product * extent, 1);
-    return {
-      m: f32(shape, new Float32Array(size)),
-      v: f32(shape, new Float32Array(size)),
-      age: f32(shape, new Float32Array(size).fill(1)),
-    };
-  },
+  init: (shape) => ({ m: zeros(shape), v: zeros(shape), age: f32(shape, zeros(shape).data.fill(1)) }),
   scalars: ({ rate, decay }) => ({ rate, ...(decay !== 0 && { keep: 1 - rate * decay }) }),
   update({ p, g, state, scalars }, { betas: [beta1, beta2], eps }, ops) {
     const m = ops.add(ops.mul(state.m!, beta1), ops.mul(g, 1 - beta1));

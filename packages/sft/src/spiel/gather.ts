@@ -1,5 +1,4 @@
-import { elementCount, f32, type Params, type StepEnd, type Tensor, tensorName } from '@peftjs/core';
-import { zeros } from '../coordinates.js';
+import { f32, floats, type Params, type StepEnd, type Tensor, tensorName, zeros } from '@peftjs/core';
 import type { SpielSettings } from './config.js';
 import { opens } from './windows.js';
 
@@ -8,14 +7,13 @@ export const gathered = { candidates: 'candidates', sum: 'candidates.sum', squar
 /** Letters of what is observed: the places of the largest gradients, and gradients there and at the candidates. */
 export const seen = { top: 'top', topGradients: 'top.gradients', gradients: 'candidates.gradients' } as const;
 
-export const floats = (tensor: Tensor | undefined): Float32Array => tensor!.data as Float32Array;
 export const vector = (data: Float32Array): Tensor => f32([data.length], data);
 
 /** What is gathered before anything is. */
 export const nothingGathered = (indices: Tensor): Params<Tensor> => ({
   [gathered.candidates]: indices,
-  [gathered.sum]: zeros(elementCount(indices.shape)),
-  [gathered.squares]: zeros(elementCount(indices.shape)),
+  [gathered.sum]: zeros(indices.shape),
+  [gathered.squares]: zeros(indices.shape),
 });
 
 /** What has been gathered of a target's candidates after this update. @param p what had been before */
@@ -24,7 +22,7 @@ export function gather(end: StepEnd<SpielSettings>, c: SpielSettings, path: stri
   const isFirst = opens(end.clock, c);
   const g = floats(of(isFirst ? seen.topGradients : seen.gradients));
   const start = isFirst ? new Float32Array(g.length) : undefined;
-  const [sum, squares] = [start ?? floats(p[gathered.sum]), start ?? floats(p[gathered.squares])];
+  const [sum, squares] = [start ?? floats(p[gathered.sum]!), start ?? floats(p[gathered.squares]!)];
   return {
     [gathered.candidates]: isFirst ? of(seen.top) : p[gathered.candidates]!,
     [gathered.sum]: vector(sum.map((x, k) => x + g[k]!)),

@@ -1,6 +1,9 @@
 import {
+  floats,
+  graphIndices,
   largest,
   type NamedTensors,
+  numbersOf,
   type Params,
   type StepEdit,
   type StepEnd,
@@ -8,9 +11,9 @@ import {
   type Tensor,
   tensorName,
 } from '@peftjs/core';
-import { indexTensor, indicesOf, numbersOf } from '../coordinates.js';
+import { indicesOf } from '../coordinates.js';
 import type { SpielSettings } from './config.js';
-import { floats, gather, gathered, vector } from './gather.js';
+import { gather, gathered, vector } from './gather.js';
 import { carriedOver, type Reselected, reselect } from './reselect.js';
 import { gathers, replacedShare, reselects, samplesOf } from './windows.js';
 
@@ -29,7 +32,7 @@ function replaced(
   p: Params<Tensor>,
   grow: Parameters<typeof reselect>[2],
 ): Reselected | undefined {
-  const values = floats(p.weight);
+  const values = floats(p.weight!);
   const count = Math.trunc(values.length * replacedShare(clock, c));
   return count === 0 ? undefined : reselect({ indices: numbersOf(p[indicesOf('weight')]!), values }, count, grow);
 }
@@ -51,7 +54,7 @@ async function byGradients(end: End): Promise<Changes> {
     const letters = ['weight', indicesOf('weight'), 'weight:m', 'weight:v', 'weight:age'];
     const old = await readSite(end, target, letters);
     const candidates = numbersOf(now[gathered.candidates]!);
-    const [sum, squares] = [floats(now[gathered.sum]), floats(now[gathered.squares])];
+    const [sum, squares] = [floats(now[gathered.sum]!), floats(now[gathered.squares]!)];
     const next = replaced(end, c, old, (stays, most) => {
       const scores = (k: number) => (stays.has(candidates[k]!) ? Number.NEGATIVE_INFINITY : Math.abs(sum[k]!));
       return largest([{ length: candidates.length, at: scores }], most)[0]!.map((k) => candidates[k]!);
@@ -66,9 +69,9 @@ async function byGradients(end: End): Promise<Changes> {
     changes.set(target.path, {
       ...now,
       ...moved(next, old),
-      'weight:m': vector(carriedOver(next, floats(old['weight:m']), mean(sum, beta1))),
-      'weight:v': vector(carriedOver(next, floats(old['weight:v']), mean(squares, beta2))),
-      'weight:age': vector(carriedOver(next, floats(old['weight:age']), () => samples)),
+      'weight:m': vector(carriedOver(next, floats(old['weight:m']!), mean(sum, beta1))),
+      'weight:v': vector(carriedOver(next, floats(old['weight:v']!), mean(squares, beta2))),
+      'weight:age': vector(carriedOver(next, floats(old['weight:age']!), () => samples)),
     });
   }
   return { changes, count };
@@ -81,10 +84,10 @@ async function byMomentum(end: End): Promise<Changes> {
   for (const { target, c } of end.sites) {
     if (!reselects(end.clock, c)) continue;
     const old = await readSite(end, target, ['weight', indicesOf('weight'), 'weight:row', 'weight:column']);
-    const [row, column] = [floats(old['weight:row']), floats(old['weight:column'])];
+    const [row, column] = [floats(old['weight:row']!), floats(old['weight:column']!)];
     const columns = column.length;
     const at = (i: number) => row[Math.trunc(i / columns)]! * column[i % columns]!;
-    const active = new Set(numbersOf(old[indicesOf('weight')]!));
+    const active = new Set(Array.from(numbersOf(old[indicesOf('weight')]!)));
     const next = replaced(end, c, old, (_, most) => {
       // The largest of all, as many as surely hold the largest of those that are not active.
       const best = largest([{ length: row.length * columns, at }], most + active.size)[0]!;
@@ -107,8 +110,8 @@ interface Changes {
 const freshIn = ({ from }: Reselected): number => from.filter((i) => i < 0).length;
 
 const moved = (next: Reselected, { weight }: Params<Tensor>): Params<Tensor> => ({
-  weight: vector(carriedOver(next, floats(weight))),
-  [indicesOf('weight')]: indexTensor(next.indices),
+  weight: vector(carriedOver(next, floats(weight!))),
+  [indicesOf('weight')]: graphIndices(next.indices),
 });
 
 /** What follows an update: gathering, and after the last of a window the reselection. */

@@ -2,13 +2,15 @@ import {
   defineMethod,
   elementCount,
   type GraphSite,
+  graphIndices,
   type Ops,
   type Params,
   type ShapedValue,
   type Target,
+  zeros,
 } from '@peftjs/core';
 import { budgetOf } from '../budget.js';
-import { indexTensor, indicesOf, patched, savedTerm, zeros } from '../coordinates.js';
+import { indicesOf, patched, savedTerm } from '../coordinates.js';
 import { adamwByAge } from './adamw-by-age.js';
 import { SpielConfig, type SpielSettings } from './config.js';
 import { distinct } from './draw.js';
@@ -55,9 +57,9 @@ export const spiel = /* @__PURE__ */ defineMethod({
   },
 
   init(target, c, rng) {
-    const indices = indexTensor(distinct(rng, countOf(target, c), sizeOf(target)));
+    const indices = graphIndices(distinct(rng, countOf(target, c), sizeOf(target)));
     return {
-      train: { weight: zeros(countOf(target, c)) },
+      train: { weight: zeros([countOf(target, c)]) },
       held: { [indicesOf('weight')]: indices, ...(c.criterion === 'ag' && nothingGathered(indices)) },
     };
   },

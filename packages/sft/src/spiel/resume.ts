@@ -1,5 +1,5 @@
-import { changedEntries, f32, type Params, type Tensor, type Term } from '@peftjs/core';
-import { indexTensor, indicesOf } from '../coordinates.js';
+import { changedEntries, f32, graphIndices, type Params, type Tensor, type Term } from '@peftjs/core';
+import { indicesOf } from '../coordinates.js';
 
 /** Values and indices of a saved term, with the first free coordinates, at zero, to reach `count`. */
 export async function filled(term: Term, count: number): Promise<Params<Tensor>> {
@@ -11,5 +11,5 @@ export async function filled(term: Term, count: number): Promise<Params<Tensor>>
     [all.length],
     Float32Array.from(all, (index) => known.get(index)!),
   );
-  return { weight, [indicesOf('weight')]: indexTensor(all) };
+  return { weight, [indicesOf('weight')]: graphIndices(all) };
 }

@@ -1,6 +1,5 @@
-import { defineOptimizer, type Ops, PeftError, type ShapedValue } from '@peftjs/core';
+import { defineOptimizer, type Ops, PeftError, type ShapedValue, zeros } from '@peftjs/core';
 import * as z from 'zod';
-import { zeros } from '../coordinates.js';
 
 const extent = z.number().int().positive();
 
@@ -22,7 +21,7 @@ export const sm3 = /* @__PURE__ */ defineOptimizer({
   paper: 'https://arxiv.org/abs/1901.11150',
   config: z.strictObject({ rows: extent, columns: extent, indices: z.string(), eps: z.number().positive() }),
   elementwise: false,
-  init: (_, { rows, columns }) => ({ row: zeros(rows), column: zeros(columns) }),
+  init: (_, { rows, columns }) => ({ row: zeros([rows]), column: zeros([columns]) }),
   scalars: ({ rate, decay }) => ({ rate, ...(decay !== 0 && { keep: 1 - rate * decay }) }),
   update({ p, g, state, scalars, beside }, { columns, indices, eps }, ops) {
     const at = beside?.[indices];

@@ -1,6 +1,6 @@
 import type { ShapedValue } from '../../graph/graph.js';
 import type { Ops } from '../../graph/ops.js';
-import { toF32 } from '../../tensor/convert.js';
+import { scaled, toF32 } from '../../tensor/convert.js';
 import { alloc, isFloat } from '../../tensor/dtype.js';
 import { f32 } from '../../tensor/refs.js';
 import type { Tensor, TensorRef } from '../../tensor/tensor.js';
@@ -8,7 +8,7 @@ import { transposed as turned } from '../../tensor/transpose.js';
 import { defineKind } from '../define.js';
 import type { KindSite, Term } from '../delta.js';
 import { bytesOf, readTensor, scaleOf, scaleProblems, strayTensors, tensorProblems, withZeroRow } from './common.js';
-import { checkIndices, isIndexType, placesOf, readIndices } from './indices.js';
+import { checkIndices, graphIndices, isIndexType, placesOf, readIndices } from './indices.js';
 
 export interface BlockOptions {
   readonly scale?: number;
@@ -32,11 +32,9 @@ const axisOf = (term: Term): 0 | 1 => (term.meta.axis === 1 ? 1 : 0);
 /** The chosen indices, and the block as rows of numbers: [k, extent of the other axis], scale inside. */
 async function chosen(term: Term, shape: readonly number[]) {
   const axis = axisOf(term);
-  const s = scaleOf(term);
   const indices = await readIndices(term, shape[axis]!);
-  const block = toF32(await readTensor(term, 'block'));
-  const rows = axis === 0 ? block : turned(block);
-  return { indices, rows: f32(rows.shape, s === 1 ? rows.data : rows.data.map((x) => s * x)) };
+  const block = scaled(await readTensor(term, 'block'), scaleOf(term));
+  return { indices, rows: axis === 0 ? block : turned(block) };
 }
 
 /** Flat index of entry `j` of the chosen row or column `at`. */
@@ -142,6 +140,6 @@ function fromInputs(
     const at = ops.gather(site.tensor('places', places), site.x);
     return ops.gather(site.tensor('block', withZeroRow(rows)), at);
   }
-  const at = { dtype: 'i64', shape: [indices.length], data: BigInt64Array.from(Array.from(indices), BigInt) } as const;
-  return ops.gemm(ops.gather(site.x, site.tensor('indices', at), 1), site.tensor('block', rows));
+  const at = site.tensor('indices', graphIndices(indices));
+  return ops.gemm(ops.gather(site.x, at, 1), site.tensor('block', rows));
 }

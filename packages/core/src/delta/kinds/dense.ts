@@ -1,4 +1,4 @@
-import { toF32 } from '../../tensor/convert.js';
+import { scaled, toF32 } from '../../tensor/convert.js';
 import { elementCount } from '../../tensor/dtype.js';
 import { f32, tensorRef } from '../../tensor/refs.js';
 import type { TensorRef } from '../../tensor/tensor.js';
@@ -18,9 +18,7 @@ export const dense = defineKind({
   kind: 'dense',
 
   async dense(term, shape) {
-    const s = scaleOf(term);
-    const data = toF32(await readTensor(term, 'delta')).data;
-    return { dtype: 'f32', shape: [...shape], data: s === 1 ? data : data.map((x) => s * x) };
+    return { ...scaled(await readTensor(term, 'delta'), scaleOf(term)), shape: [...shape] };
   },
 
   scale: (term, factor) => ({ ...term, meta: { ...term.meta, scale: scaleOf(term) * factor } }),

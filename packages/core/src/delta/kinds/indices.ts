@@ -9,13 +9,19 @@ export const isIndexType = (dtype: DType): boolean => dtype === 'i32' || dtype =
 
 /** @param size one more than the largest index there can be */
 export function indexTensor(values: ArrayLike<number>, size: number): Tensor {
-  const shape = [values.length];
   return size <= 2 ** 31
-    ? { dtype: 'i32', shape, data: Int32Array.from(values) }
-    : { dtype: 'i64', shape, data: BigInt64Array.from(values as number[], BigInt) };
+    ? { dtype: 'i32', shape: [values.length], data: Int32Array.from(values) }
+    : graphIndices(values);
 }
 
 export const indexRef = (values: ArrayLike<number>, size: number): TensorRef => tensorRef(indexTensor(values, size));
+
+/** Indices as graphs take them: i64 [k]. */
+export const graphIndices = (values: ArrayLike<number>): Tensor => ({
+  dtype: 'i64',
+  shape: [values.length],
+  data: BigInt64Array.from(values as number[], BigInt),
+});
 
 /** What is wrong with indices that have to be ascending, distinct and below `size`; undefined when nothing is. */
 export function indexProblem(values: ArrayLike<number>, size: number): string | undefined {

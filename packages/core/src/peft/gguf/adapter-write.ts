@@ -3,8 +3,8 @@ import { factored } from '../../delta/factored.js';
 import { scaleOf } from '../../delta/kinds/common.js';
 import { builtinKinds, type Kinds } from '../../delta/registry.js';
 import { Problems } from '../../errors.js';
-import { cast, toF32 } from '../../tensor/convert.js';
-import { f32, tensorRef } from '../../tensor/refs.js';
+import { cast, scaled, toF32 } from '../../tensor/convert.js';
+import { tensorRef } from '../../tensor/refs.js';
 import type { Tensor, TensorRef } from '../../tensor/tensor.js';
 import { transposed } from '../../tensor/transpose.js';
 import { ggufArchitecture, permutedHeads, toGgml } from './names.js';
@@ -46,7 +46,7 @@ export async function ggufOfAdapter(adapter: Adapter, options: GgufAdapterOption
   for (const { path, ggml, term } of modules) {
     const a = toF32(await term.tensors.a!.read());
     const stored = toF32(await term.tensors.b!.read());
-    const b = alpha === 0 ? times(stored, Math.fround(scaleOf(term))) : stored;
+    const b = alpha === 0 ? scaled(stored, Math.fround(scaleOf(term))) : stored;
     const heads = architecture.permuted ? permutedHeads(path) : undefined;
     const put = (suffix: string, tensor: Tensor) => tensors.set(`${ggml}.${suffix}`, tensorRef(cast(tensor, dtype)));
     put('lora_a', term.meta.embedding === true ? transposed(a) : a);
@@ -99,7 +99,3 @@ function commonAlpha(modules: readonly Module[], demanded: boolean): number {
   problems.throwIfAny('DELTA_CONFLICT', 'One float32 alpha cannot say the scales of this adapter');
   return 0;
 }
-
-/** float32 throughout, as llama.cpp would scale. */
-const times = ({ shape, data }: Tensor & { readonly data: Float32Array }, s: number) =>
-  f32(shape, s === 1 ? data : data.map((x) => s * x));

@@ -5,8 +5,8 @@ import { dora } from '../../delta/kinds/dora.js';
 import { lowRank } from '../../delta/kinds/low-rank.js';
 import { rows } from '../../delta/kinds/rows.js';
 import { PeftError, Problems } from '../../errors.js';
-import { toF32 } from '../../tensor/convert.js';
-import { f32, tensorRef } from '../../tensor/refs.js';
+import { scaled } from '../../tensor/convert.js';
+import { tensorRef, zeros } from '../../tensor/refs.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import { parameterKey, partKey } from '../common/keys.js';
 import type { LayoutFiles } from '../layout.js';
@@ -91,16 +91,11 @@ async function gather({ delta }: Adapter): Promise<{ modules: Module[]; tables: 
 /** The bias of B: what is added to the base's bias, without the module's scale. */
 async function biasInB(bias: Term | undefined, scale: number, weight: Term): Promise<TensorRef> {
   const out = weight.tensors.b!.shape[0]!;
-  if (!bias) return tensorRef(f32([out], new Float32Array(out)));
+  if (!bias) return tensorRef(zeros([out]));
   const factor = scaleOf(bias) / scale;
   const stored = bias.tensors.delta!;
   if (factor === 1) return stored;
   if (!Number.isFinite(factor))
     throw new PeftError('DELTA_CONFLICT', 'A module whose scale is 0 cannot hold a bias in B.');
-  return tensorRef(
-    f32(
-      [out],
-      toF32(await stored.read()).data.map((x) => x * factor),
-    ),
-  );
+  return tensorRef(scaled(await stored.read(), factor));
 }

@@ -2,8 +2,8 @@ import type { Adapter, Term } from '../../delta/delta.js';
 import { scaleOf } from '../../delta/kinds/common.js';
 import { vera } from '../../delta/kinds/vera.js';
 import { Problems } from '../../errors.js';
-import { toF32 } from '../../tensor/convert.js';
-import { f32, tensorRef } from '../../tensor/refs.js';
+import { scaled } from '../../tensor/convert.js';
+import { tensorRef } from '../../tensor/refs.js';
 import type { TensorRef } from '../../tensor/tensor.js';
 import { toFile } from '../common/config.js';
 import { completeConfig, moduleOf, ownConfig, targetRules } from '../common/describe.js';
@@ -86,13 +86,7 @@ async function gather({ delta }: Adapter, problems: Problems): Promise<ReadonlyM
 async function unscaled(term: Term): Promise<Term> {
   const s = scaleOf(term);
   if (s === 1) return term;
-  const { shape, data } = toF32(await term.tensors.b!.read());
-  const b = tensorRef(
-    f32(
-      shape,
-      data.map((x) => s * x),
-    ),
-  );
+  const b = tensorRef(scaled(await term.tensors.b!.read(), s));
   return { ...term, tensors: { ...term.tensors, b }, meta: { ...term.meta, scale: 1 } };
 }
 
