@@ -1,14 +1,6 @@
 import { codeKey, PeftError } from '@peftjs/core';
 import type * as z from 'zod';
-import type { Merge } from './define.js';
-
-/** A merging method with its configuration: what `ties({ density: 0.2 })` gives and `merge` takes. */
-export interface BoundMerge<Schema extends z.ZodType = z.ZodType> {
-  readonly merge: Merge<Schema>;
-  readonly config: z.output<Schema>;
-}
-
-export type MergeInput<Schema extends z.ZodType> = z.input<Schema>;
+import type { BoundMerge, Merge } from './define.js';
 
 /**
  * Checks options against a method's schema, with defaults filled in. Keys may be in camelCase or snake_case.

@@ -1,6 +1,5 @@
-import { PeftError, type Random, stamp } from '@peftjs/core';
+import type { Random } from '@peftjs/core';
 import type * as z from 'zod';
-import { type BoundMerge, type MergeInput, resolveMerge } from './config.js';
 
 /**
  * Elements of one tensor as all inputs have them: a run of row-major elements, widened to float32. The arrays hold until
@@ -141,20 +140,16 @@ export interface Merge<Schema extends z.ZodType = z.ZodType> {
   whole?(context: WholeContext<z.output<Schema>>): Map<string, Float32Array>;
 }
 
+/** A merging method with its configuration: what `ties({ density: 0.2 })` gives and `merge` takes. */
+export interface BoundMerge<Schema extends z.ZodType = z.ZodType> {
+  readonly merge: Merge<Schema>;
+  readonly config: z.output<Schema>;
+}
+
+export type MergeInput<Schema extends z.ZodType> = z.input<Schema>;
+
 export interface MergeFunction<Schema extends z.ZodType> {
   /** @throws PeftError CONFIG_INVALID listing everything wrong with the options */
   (options?: MergeInput<Schema>): BoundMerge<Schema>;
   readonly merge: Merge<Schema>;
-}
-
-/** A merging method as a function of its options. The description itself is at `.merge`. */
-export function defineMerge<Schema extends z.ZodType>(description: Merge<Schema>): MergeFunction<Schema> {
-  if ((description.combine === undefined) === (description.whole === undefined)) {
-    const problem = `The merge "${description.name}" must have either combine or whole.`;
-    throw new PeftError('PLUGIN_INCOMPATIBLE', problem);
-  }
-  const merge = stamp({ ...description }, 'merge', description.spec);
-  const bind = (options?: MergeInput<Schema>): BoundMerge<Schema> =>
-    stamp({ merge, config: resolveMerge(merge, options ?? {}) }, 'bound-merge', merge.spec);
-  return stamp(Object.assign(bind, { merge }), 'merge', merge.spec);
 }

@@ -1,7 +1,6 @@
 import { cast, createRandom, elementCount, PeftError, type Random, type Tensor, toF32 } from '@peftjs/core';
 import type * as z from 'zod';
-import type { BoundMerge, MergeInput } from './config.js';
-import type { Chunk, MergeFunction, TensorContext, WholeModel } from './define.js';
+import type { BoundMerge, Chunk, MergeFunction, MergeInput, TensorContext, WholeModel } from './define.js';
 import { type Prepared, prepareInputs, requireFinite } from './inputs.js';
 import { runRound, type Work } from './memory/rounds.js';
 import { cutSize, tileElements } from './pieces.js';

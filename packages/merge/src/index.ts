@@ -1,8 +1,9 @@
 import { definePlugin } from '@peftjs/core';
 import { builtinMerges } from './engine/builtin.js';
 
-export { type BoundMerge, type MergeInput, resolveMerge, settingsOfEach } from './config.js';
+export { resolveMerge, settingsOfEach } from './config.js';
 export * from './define.js';
+export * from './define-merge.js';
 export { uniformDraws } from './draws.js';
 export { builtinMerges } from './engine/builtin.js';
 export { MergeEvent } from './engine/events.js';

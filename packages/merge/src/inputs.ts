@@ -1,6 +1,6 @@
 import { type DType, isFloat, PeftError, Problems } from '@peftjs/core';
-import type { BoundMerge } from './config.js';
 import { settingsOfEach } from './config.js';
+import type { BoundMerge } from './define.js';
 import { reaches } from './kernels/index.js';
 
 /** What is known of a tensor before it is read. */

@@ -1,5 +1,5 @@
 import { bytesOf, PeftError, readInPieces } from '@peftjs/core';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import { openSink } from './target.js';
 import type { Finished, Task } from './task.js';
 

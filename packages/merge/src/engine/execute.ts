@@ -1,5 +1,5 @@
 import type { Merge } from '../define.js';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import type { Answers, Asked } from './measure.js';
 import { measureTask, perform } from './perform.js';
 import type { Finished, Outcome, Progress, Task } from './task.js';

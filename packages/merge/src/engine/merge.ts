@@ -1,5 +1,5 @@
 import { PeftError, type Run, requireStamp } from '@peftjs/core';
-import type { BoundMerge } from '../config.js';
+import type { BoundMerge } from '../define.js';
 import { wholeModels } from './arrangement.js';
 import type { MergeEvent } from './events.js';
 import type { MergeOptions, MergeResult, WeightedSource } from './options.js';

@@ -8,7 +8,7 @@ import {
   writeDirectoryAtomic,
   writeFileAtomic,
 } from '@peftjs/core';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import type { Planned } from './plan.js';
 import type { Finished, Task } from './task.js';
 

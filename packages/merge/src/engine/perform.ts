@@ -3,7 +3,7 @@ import type { CombineContext, Merge, TensorContext } from '../define.js';
 import { withForks } from '../draws.js';
 import { requireFinite } from '../inputs.js';
 import { floats, subtract } from '../kernels/index.js';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import { type Chunks, chunksOf } from './chunks.js';
 import { copyTensor } from './copy.js';
 import { type Answers, type Asked, measure, type Reducers, resolveReducers } from './measure.js';

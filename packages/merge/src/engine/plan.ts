@@ -1,5 +1,5 @@
 import { byteLength, type DType, elementCount, isFloat, isPeftError, type Problems } from '@peftjs/core';
-import type { BoundMerge } from '../config.js';
+import type { BoundMerge } from '../define.js';
 import { prepareInputs } from '../inputs.js';
 import type { Arrangement, Group, Row } from './arrangement.js';
 import { checkKeys, type Resolved, resolver } from './resolve.js';

@@ -1,6 +1,6 @@
 import { builtinKinds, builtinLayouts, PeftError, Problems } from '@peftjs/core';
 import { platform } from '#platform';
-import type { BoundMerge } from '../config.js';
+import type { BoundMerge } from '../define.js';
 import type { Arrangement } from './arrangement.js';
 import { builtinMerges, internalMerges } from './builtin.js';
 import { estimateBytes } from './estimate.js';

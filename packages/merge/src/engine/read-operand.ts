@@ -11,7 +11,7 @@ import {
   toF32,
 } from '@peftjs/core';
 import { halves, widenBf16 } from '../kernels/index.js';
-import type { Files, OpenFile } from '../platform/platform.js';
+import type { Files, OpenFile } from '../platform/files.js';
 import type { Operand } from './task.js';
 
 /** Numbers that were read: fills `out` with those from the `at`-th on, as float32. */

@@ -1,5 +1,6 @@
 import { codeKey, Problems } from '@peftjs/core';
-import { type BoundMerge, resolveMerge, settingsOfEach } from '../config.js';
+import { resolveMerge, settingsOfEach } from '../config.js';
+import type { BoundMerge } from '../define.js';
 import { type Settings, settingsFor } from '../recipe/settings.js';
 import type { Group, Row } from './arrangement.js';
 

@@ -18,7 +18,7 @@ import {
   type Term,
   tensorRef,
 } from '@peftjs/core';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import { deltaOfFile } from './delta-file.js';
 import type { Operand } from './task.js';
 

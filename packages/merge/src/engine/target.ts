@@ -1,6 +1,6 @@
 import { arrayLength, bytesOf, cast, type DType, f32ToF16, PeftError } from '@peftjs/core';
 import { halves, narrowBf16, reaches } from '../kernels/index.js';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import type { Target } from './task.js';
 
 /** Where a task's numbers go, in any order. */

@@ -1,5 +1,5 @@
 import type { Problems } from '@peftjs/core';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 
 type Vocabulary = ReadonlyMap<string, number>;
 

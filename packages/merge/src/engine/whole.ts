@@ -1,7 +1,7 @@
 import { createRandom, elementCount, PeftError } from '@peftjs/core';
 import type { Merge, WholeModel } from '../define.js';
 import { requireFinite } from '../inputs.js';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 import { openFiles, openOperand } from './read-operand.js';
 import { openSink, requireStorable } from './target.js';
 import type { Finished, Operand, Task } from './task.js';

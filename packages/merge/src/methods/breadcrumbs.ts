@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { dropSelected, keepSelected } from '../select.js';
 import { taskVectorFamily } from '../vectors/family.js';
 import { consensus, density, lambda, normalize } from './options.js';

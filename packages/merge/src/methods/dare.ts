@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { keepAtRandom } from '../draws.js';
 import { keepSelected } from '../select.js';
 import type { Rule } from '../vectors/consensus.js';

@@ -1,6 +1,7 @@
 import { Problems } from '@peftjs/core';
 import * as z from 'zod';
-import { defineMerge, type WholeModel } from '../define.js';
+import type { WholeModel } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { assign } from '../rebasin/assign.js';
 import { permuteTensor, similarity } from '../rebasin/permute.js';
 import { weightedSum } from '../vectors/sum.js';

@@ -1,6 +1,6 @@
 import { PeftError } from '@peftjs/core';
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { type Gram, gramOf, gramReducers } from '../vectors/gram.js';
 import { weightedSum } from '../vectors/sum.js';
 

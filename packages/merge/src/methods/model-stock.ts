@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { scale } from '../kernels/index.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { eachFibre } from '../vectors/fibres.js';

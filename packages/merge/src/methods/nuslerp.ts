@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { type Chunk, defineMerge } from '../define.js';
+import type { Chunk } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { eachFibre } from '../vectors/fibres.js';
 import { cosine, type Gram, gramOf, gramOfVectors, gramReducers } from '../vectors/gram.js';

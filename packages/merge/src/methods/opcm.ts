@@ -1,6 +1,7 @@
 import { type Matrix, matmul, type Svd, svd, transpose } from '@peftjs/core';
 import * as z from 'zod';
-import { defineMerge, type WholeContext, type WholeModel } from '../define.js';
+import type { WholeContext, WholeModel } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { noWeights } from './options.js';
 
 export const OpcmConfig = z.strictObject({

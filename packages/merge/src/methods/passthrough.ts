@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { noWeights } from './options.js';
 
 /** One model as it is, or times a factor: what stacks of layers are made with. */

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { type Chunk, defineMerge } from '../define.js';
+import type { Chunk } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { zeros } from '../kernels/index.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { noWeights } from './options.js';

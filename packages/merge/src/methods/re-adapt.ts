@@ -1,6 +1,6 @@
 import { svd } from '@peftjs/core';
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { addToBase, taskVector } from '../vectors/delta.js';
 import { noWeights } from './options.js';
 

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { type Chunk, defineMerge, type Reducer, type TensorContext } from '../define.js';
+import type { Chunk, Reducer, TensorContext } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { floats } from '../kernels/index.js';
 import { isIn, magnitudeBits } from '../select.js';
 import { consensus } from '../vectors/consensus.js';

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { type Chunk, defineMerge, type Source } from '../define.js';
+import type { Chunk, Source } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { lerpWeights, slerpWeights } from '../vectors/sphere.js';
 import { weightedSum } from '../vectors/sum.js';
 import { noWeights } from './options.js';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { taskVectorFamily } from '../vectors/family.js';
 import { lambda, normalize } from './options.js';
 

@@ -1,6 +1,6 @@
 import { PeftError } from '@peftjs/core';
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { keepSelected } from '../select.js';
 import type { Rule } from '../vectors/consensus.js';
 import { taskVectorFamily } from '../vectors/family.js';

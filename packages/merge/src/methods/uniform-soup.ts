@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineMerge } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { weightedSum } from '../vectors/sum.js';
 import { noWeights } from './options.js';
 

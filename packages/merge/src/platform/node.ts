@@ -5,7 +5,8 @@ import { basename, join } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { PeftError } from '@peftjs/core';
 import { threadExecutor } from '../worker/client.js';
-import type { Files, OpenFile, Platform } from './platform.js';
+import type { Files, OpenFile } from './files.js';
+import type { Platform } from './platform.js';
 
 const codeOf = (error: unknown): string => String((error as NodeJS.ErrnoException).code ?? '');
 

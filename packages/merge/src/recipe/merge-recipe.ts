@@ -1,6 +1,6 @@
 import { PeftError, type Run } from '@peftjs/core';
 import { platform } from '#platform';
-import type { BoundMerge } from '../config.js';
+import type { BoundMerge } from '../define.js';
 import { builtinMerges } from '../engine/builtin.js';
 import type { MergeEvent } from '../engine/events.js';
 import { distinctNames } from '../engine/merge.js';

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { type Chunk, defineMerge, type Reducer, type Source } from '../define.js';
+import type { Chunk, Reducer, Source } from '../define.js';
+import { defineMerge } from '../define-merge.js';
 import { taskVector, taskVectorOf } from '../vectors/delta.js';
 
 /** 1 where an element passes the test of how many models raise it and how many lower it. */

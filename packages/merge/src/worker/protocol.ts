@@ -11,7 +11,7 @@ import {
 } from '@peftjs/core';
 import type { Answers, Asked } from '../engine/measure.js';
 import type { Finished, Operand, Outcome, Progress, Task } from '../engine/task.js';
-import type { Files } from '../platform/platform.js';
+import type { Files } from '../platform/files.js';
 
 /** A reference as plain data: where its bytes lie, or the numbers themselves. */
 type SentRef = { readonly dtype: DType; readonly shape: readonly number[] } & (
