@@ -57,4 +57,9 @@ export const claims: readonly { readonly says: string; readonly recipe: string; 
   { says: 'NOLA: as good as LoRA of rank 1 with half of its numbers', recipe: 'nola 192', beside: 'lora r 1' },
   { says: 'DSEE: 0.5 % trained, 25 % fewer operations', recipe: 'dsee 30 %', beside: 'lora r 8' },
   { says: 'S²FT: 1.5 to 2.7 times faster, up to 3 times leaner than full', recipe: 's2ft 3 %', beside: 'all layers' },
+  {
+    says: 'Sparse MeZO: full fine-tuning by forward passes alone, in tens of thousands of steps (of which TREC has 465 here)',
+    recipe: 'sparse-mezo',
+    beside: 'all layers',
+  },
 ];
