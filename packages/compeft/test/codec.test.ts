@@ -126,15 +126,17 @@ describe('compeft', () => {
       base: { name: 'base' },
       method: { name: 'lora', config: { r: 2, targetModules: ['q'] } },
       task: { name: 'sequence-classification', labels: ['a', 'b'] },
+      on: ['sha256:1'],
       peft: { peft_type: 'LORA', r: 2, revision: null },
     };
     const { adapter: back } = await reread((await made({ density: 0.1 }, adapter)).pieces);
     expect(await back.replaced.get('head.weight')!.read()).toEqual(head);
-    const { base, method, task, peft } = back;
-    expect({ base, task, method, peft }).toEqual({
+    const { base, method, task, on, peft } = back;
+    expect({ base, task, method, on, peft }).toEqual({
       base: adapter.base,
       task: adapter.task,
       method: adapter.method,
+      on: adapter.on,
       peft: { peft_type: 'LORA', r: 2 },
     });
   });

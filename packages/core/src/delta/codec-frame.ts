@@ -43,6 +43,7 @@ const Header = z.strictObject({
       base: z.strictObject({ name: z.string().optional(), digest: z.string().optional() }).optional(),
       method: z.strictObject({ name: z.string(), config: z.unknown() }).optional(),
       task: z.strictObject({ name: z.string(), labels: z.array(z.string()).optional() }).optional(),
+      on: z.array(z.string()).optional(),
       peft: z.record(z.string(), z.unknown()).optional(),
     })
     .default({}),
@@ -53,7 +54,7 @@ export async function encodeFrame(magic: string, { packed, replaced, about }: Fr
   const kept = [...replaced].sort(([a], [b]) => (a < b ? -1 : 1));
   const data = [...packed.sections];
   for (const [, ref] of kept) for await (const piece of readInPieces(ref)) data.push(bytesOf(piece));
-  const { base, method, task, peft } = about;
+  const { base, method, task, on, peft } = about;
   const header = {
     shape: Object.fromEntries([...packed.shape].sort(([a], [b]) => (a < b ? -1 : 1))),
     codec: packed.header,
@@ -63,6 +64,7 @@ export async function encodeFrame(magic: string, { packed, replaced, about }: Fr
       ...(base && { base }),
       ...(method && { method }),
       ...(task && { task }),
+      ...(on && { on }),
       ...(peft && { peft: spoken(peft) }),
     },
   };
