@@ -1,5 +1,5 @@
-import { copyFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { copyFile, cp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   type Adapter,
   applyAdapter,
@@ -9,7 +9,7 @@ import {
   type TensorRef,
   underOwnPaths,
 } from '@peftjs/core';
-import { openWeights, writeSharded } from '@peftjs/core/files';
+import { isWeightFile, openWeights, writeDirectoryAtomic, writeSharded } from '@peftjs/core/files';
 import type { Model } from '@peftjs/models';
 
 /** Configuration, tokenizer and licence of a model directory: what is not weights. */
@@ -24,6 +24,7 @@ export interface MergeInto {
   readonly change?: (parameters: Parameters) => Parameters;
   /** Done to config.json. */
   readonly configure?: (config: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
+  readonly signal?: AbortSignal;
 }
 
 /** The same bytes of the same file. */
@@ -70,7 +71,21 @@ function mergedConfig(raw: Readonly<Record<string, unknown>>, model: Model, unti
   return config;
 }
 
-/** Writes a Hugging Face model directory: merged weights, and the base's configuration and tokenizer files. */
+/** Copies what lies beside the weights of a model. */
+async function copyCompanions(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const { name } = entry;
+    if (entry.isDirectory() && MODULE_FOLDER.test(name))
+      await cp(join(from, name), join(to, name), { recursive: true });
+    else if (!entry.isDirectory() && COMPANION.test(name) && !WEIGHTS.test(name))
+      await copyFile(join(from, name), join(to, name));
+  }
+}
+
+/**
+ * Writes a Hugging Face model directory, complete or as it was before: merged weights, and the base's configuration and
+ * tokenizer files.
+ */
 export async function writeMerged(
   model: Model,
   adapter: Adapter,
@@ -78,18 +93,14 @@ export async function writeMerged(
   how: MergeInto,
 ): Promise<{ tensors: number }> {
   const { tensors, untied } = await mergedTensors(model, adapter, how);
-  await writeSharded(output, tensors, { metadata: new Map([['format', 'pt']]) });
-  await mkdir(output, { recursive: true });
-  for (const entry of await readdir(model.directory, { withFileTypes: true })) {
-    const [from, to] = [join(model.directory, entry.name), join(output, basename(entry.name))];
-    if (entry.isDirectory() && MODULE_FOLDER.test(entry.name)) await cp(from, to, { recursive: true });
-    else if (!entry.isDirectory() && COMPANION.test(entry.name) && !WEIGHTS.test(entry.name)) await copyFile(from, to);
-  }
-  const { configure = (config) => config } = how;
+  const { configure = (config) => config, signal } = how;
   const raw = JSON.parse(await readFile(join(model.directory, 'config.json'), 'utf8')) as Record<string, unknown>;
-  await writeFile(
-    join(output, 'config.json'),
-    `${JSON.stringify(configure(mergedConfig(raw, model, untied)), null, 2)}\n`,
-  );
+  const config = configure(mergedConfig(raw, model, untied));
+  const fill = async (directory: string) => {
+    await writeSharded(directory, tensors, { metadata: new Map([['format', 'pt']]), ...(signal && { signal }) });
+    await copyCompanions(model.directory, directory);
+    await writeFile(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  };
+  await writeDirectoryAtomic(output, fill, { replaces: (name) => isWeightFile(name) });
   return { tensors: tensors.size };
 }

@@ -7,6 +7,7 @@ import {
   f32,
   indexRef,
   openWeights,
+  readAdapter,
   scalingTerm,
   sparseTerm,
   type Term,
@@ -16,7 +17,7 @@ import {
 import { causalLm, loadModel } from '@peftjs/models';
 import { goldensPath, sharedPath } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
-import { mergedTensors } from '../src/merge-attach.js';
+import { mergedTensors, writeMerged } from '../src/merge-attach.js';
 import { peft, start } from './run.js';
 
 const out = (name: string) => join(mkdtempSync(join(tmpdir(), 'peft-')), name);
@@ -254,5 +255,25 @@ describe('peft merge', () => {
     expect(apart.untied).toBe(true);
     const [before, own] = [await base.parameters.get(head)!.read(), await apart.tensors.get(head)!.read()];
     expect(own.data).toEqual(before.data);
+  });
+
+  it.skipIf(!stories || !tuned)('writes a merged model as a whole, or leaves the folder as it was', async () => {
+    const base = await loadModel(stories!, { task: causalLm() });
+    const adapter = await readAdapter(tuned!, { warn() {} });
+    const folder = out('whole');
+    mkdirSync(folder);
+    for (const file of ['model-00001-of-00002.safetensors', 'config.json', 'notes.txt'])
+      writeFileSync(join(folder, file), 'old');
+    const left = () => readdirSync(folder).map((file) => [file, readFileSync(join(folder, file), 'utf8')]);
+    const before = left();
+    const signal = AbortSignal.abort(new Error('left'));
+    await expect(writeMerged(base, adapter, folder, { kinds: builtinKinds, signal })).rejects.toThrow('left');
+    expect(left()).toEqual(before);
+    expect(readdirSync(dirname(folder))).toEqual(['whole']);
+    await writeMerged(base, adapter, folder, { kinds: builtinKinds });
+    const files = readdirSync(folder);
+    expect(files).toEqual(expect.arrayContaining(['config.json', 'model.safetensors', 'notes.txt']));
+    expect(files).not.toContain('model-00001-of-00002.safetensors');
+    expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))).toEqual(base.config.raw);
   });
 });

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { denseTerm, f32, scalingTerm, type Tensor, tensorRef, toF32 } from '@peftjs/core';
+import { denseTerm, f32, readAdapter, scalingTerm, type Tensor, tensorRef, toF32 } from '@peftjs/core';
 import { expectPeftError } from '@peftjs/testkit';
 import { describe, expect, it } from 'vitest';
 import {
@@ -265,6 +265,23 @@ describe('updates', () => {
     got.forEach((x, i) => {
       expect(Math.abs(x - wanted[i]!)).toBeLessThan(2e-5); // factors and decomposition in float32
     });
+  });
+
+  it('of one base make an adapter that belongs to it, of different ones none', async () => {
+    const madeFor = (seed: number, digest: string) => ({
+      ...{ delta: delta(seed), replaced: new Map(), digest: String(seed) },
+      base: { name: `base ${digest}`, digest },
+    });
+    const output = temporary('adapter');
+    const [one, two, other] = [madeFor(1, 'aa'), madeFor(2, 'aa'), madeFor(3, 'bb')];
+    await merge(linear(), [one, two], { as: 'adapter', output, rank: 12 }).result();
+    expect((await readAdapter(output)).base).toEqual({ name: 'base aa', digest: 'aa' });
+    for (const base of [undefined, (await paths()).base])
+      await expectPeftError(
+        () => merge(taskArithmetic(), [one, other], { ...(base !== undefined && { base }) }).result(),
+        ['ADAPTER_MISMATCH'],
+        ['different bases: aa, bb', 'base.digest'],
+      );
   });
 });
 

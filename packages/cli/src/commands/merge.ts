@@ -66,7 +66,7 @@ async function attach({ base, models, set, output: directory }: Named, { output,
   if (base === undefined) throw new UsageError(['--base is missing']);
   const plugins = await loadPlugins(o.plugin);
   const adapter = (await readAdapters(models, { plugins, base, signal, warn: output.talk }))!;
-  return writeMerged(await openFor(base, adapter), adapter, directory, { kinds: plugins.kinds });
+  return writeMerged(await openFor(base, adapter), adapter, directory, { kinds: plugins.kinds, signal });
 }
 
 /** A file with the command's own keys, or the text of a mergekit recipe. */

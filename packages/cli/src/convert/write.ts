@@ -62,7 +62,8 @@ async function merging(conversion: Conversion) {
 
 async function toMerged(conversion: Conversion): Promise<Result> {
   const { adapter, model } = await merging(conversion);
-  const written = await writeMerged(model, adapter, conversion.output, { kinds: conversion.plugins.kinds });
+  const { output, plugins, signal } = conversion;
+  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, signal });
   return { ...written, digest: adapter.digest };
 }
 
@@ -71,7 +72,7 @@ const numbersIn = (parameters: Parameters): number =>
 
 /** The merged model without the heads and channels that the adapter changes least. */
 async function toPruned(conversion: Conversion): Promise<Result> {
-  const { fewer, output, plugins } = conversion;
+  const { fewer, output, plugins, signal } = conversion;
   if (!fewer.heads && !fewer.channels)
     throw new UsageError(['--heads and --channels are missing: what goes of every layer, one of them at least']);
   const { adapter, model } = await merging(conversion);
@@ -84,7 +85,7 @@ async function toPruned(conversion: Conversion): Promise<Result> {
   };
   const configure = (config: Readonly<Record<string, unknown>>) =>
     prunedConfig(config, { targets, parameters: pruned });
-  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change, configure });
+  const written = await writeMerged(model, adapter, output, { kinds: plugins.kinds, change, configure, signal });
   return {
     ...written,
     parameters: numbersIn(model.parameters),

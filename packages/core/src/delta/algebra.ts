@@ -1,5 +1,6 @@
 import { PeftError, Problems } from '../errors.js';
 import { requireAdditive } from './additive.js';
+import { commonBase } from './common-base.js';
 import type { Adapter, Delta, Term } from './delta.js';
 import { sameExtents } from './kinds/common.js';
 import { builtinKinds, type Kinds, kindOf } from './registry.js';
@@ -98,15 +99,7 @@ function sumDeltas(parts: readonly Delta[], kinds: Kinds): Delta {
 
 function sumAdapters(parts: readonly Adapter[], kinds: Kinds): Adapter {
   const acting = together(parts);
-  const digests = new Set(parts.map((p) => p.base?.digest).filter((d) => d !== undefined));
-  if (digests.size > 1)
-    throw new PeftError('ADAPTER_MISMATCH', `Adapters of different bases do not add: ${names(digests)}.`, {
-      details: { bases: [...digests] },
-    });
-  const baseNames = new Set(parts.map((p) => p.base?.name));
-  const [digest] = digests;
-  const [name] = baseNames;
-  const base = { ...(baseNames.size === 1 && name !== undefined && { name }), ...(digest && { digest }) };
+  const base = commonBase(parts);
   const on = [...new Set(parts.flatMap((part) => part.on ?? []))].filter((one) => !parts.some((p) => p.digest === one));
   return {
     delta: sumDeltas(
@@ -115,7 +108,7 @@ function sumAdapters(parts: readonly Adapter[], kinds: Kinds): Adapter {
     ),
     replaced: new Map(acting.flatMap((part) => [...part.replaced])),
     digest: `sum(${parts.map((p) => p.digest).join(',')})`,
-    ...(Object.keys(base).length > 0 && { base }),
+    ...(base && { base }),
     ...(on.length > 0 && { on }),
   };
 }

@@ -3,6 +3,7 @@ export * from './algebra.js';
 export * from './apply.js';
 export * from './changed-entries.js';
 export * from './codec.js';
+export * from './common-base.js';
 export * from './compact.js';
 export * from './compress.js';
 export * from './define.js';

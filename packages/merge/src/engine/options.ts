@@ -1,4 +1,4 @@
-import type { Adapter, Delta, DType, Kinds, Layouts, Parameters } from '@peftjs/core';
+import type { Delta, DType, Kinds, Layouts, Parameters } from '@peftjs/core';
 import type { Source } from './sources.js';
 
 /** An input with what holds for it alone. */
@@ -51,11 +51,3 @@ export interface MergeResult {
   /** The share of the energy that truncation to an adapter lost. */
   readonly discarded?: number;
 }
-
-/** A delta as an adapter that replaces nothing. */
-export const adapterOf = (delta: Delta, base: string | undefined): Adapter => ({
-  delta,
-  replaced: new Map(),
-  digest: '',
-  ...(base !== undefined && { base: { name: base } }),
-});

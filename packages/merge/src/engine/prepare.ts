@@ -1,4 +1,4 @@
-import { builtinKinds, builtinLayouts, PeftError, Problems } from '@peftjs/core';
+import { type Adapter, builtinKinds, builtinLayouts, commonBase, PeftError, Problems } from '@peftjs/core';
 import { platform } from '#platform';
 import type { BoundMerge } from '../define.js';
 import type { Arrangement } from './arrangement.js';
@@ -63,7 +63,8 @@ async function open(request: Request, context: OpenContext) {
   ];
   const placed = all.flatMap(({ id, opened }) => (opened?.directory ? [{ id, directory: opened.directory }] : []));
   if (context.files) await checkVocabularies(context.files, placed, problems);
-  return { base, models, problems };
+  const said = commonBase(models);
+  return { base, models, madeFor: models.every(({ update }) => update) ? said : undefined, problems };
 }
 
 /** What a merge will do, and the means to do it. */
@@ -71,6 +72,8 @@ export interface Prepared {
   readonly plan: Plan;
   readonly base: Opened | undefined;
   readonly models: readonly Opened[];
+  /** The base that the inputs say they were made for, where all of them are updates. */
+  readonly madeFor: Adapter['base'];
   /** All inputs are updates, and there is no base. */
   readonly alone: boolean;
   perform(tasks: readonly Task[], keep?: (task: Task, outcome: Finished) => void): Promise<void>;
@@ -91,7 +94,13 @@ export async function prepare(
 ): Promise<Prepared> {
   const { bound, seed = 0, kinds = builtinKinds, layouts = builtinLayouts, outDtype } = request;
   const warn = (message: string) => emit({ type: 'warning', message });
-  const { base, models, problems } = await open(request, { files: platform.files, kinds, layouts, warn, signal });
+  const { base, models, madeFor, problems } = await open(request, {
+    files: platform.files,
+    kinds,
+    layouts,
+    warn,
+    signal,
+  });
   const hasBase = base !== undefined;
   const alone = !hasBase && models.every(({ update }) => update);
   const difference = differenceOf({ alone, hasBase });
@@ -108,6 +117,7 @@ export async function prepare(
     plan,
     base,
     models,
+    madeFor,
     alone,
     perform: (tasks, keep = () => {}) =>
       performing(request, threads, signal, tasks, (task, outcome) => {

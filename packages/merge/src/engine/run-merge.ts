@@ -6,7 +6,6 @@ import {
   denseTerm,
   PeftError,
   type Run,
-  type Tensor,
   type TensorRef,
   tensorRef,
   writeAdapter,
@@ -16,13 +15,13 @@ import { platform } from '#platform';
 import { reportsOf } from './channel.js';
 import { deltaMetadata } from './delta-file.js';
 import type { MergeEvent } from './events.js';
-import { adapterOf, type MergeResult } from './options.js';
+import type { MergeResult } from './options.js';
 import { inMemory, writeCheckpoint } from './output.js';
 import { type Emit, type Prepared, prepare, type Request } from './prepare.js';
 
-const deltaOf = (tensors: ReadonlyMap<string, Tensor>): Delta => ({
+const deltaOf = (tensors: ReadonlyMap<string, TensorRef>): Delta => ({
   shape: new Map([...tensors].map(([name, { shape }]) => [name, shape])),
-  params: new Map([...tensors].map(([name, tensor]) => [name, [denseTerm(tensorRef(tensor))]])),
+  params: new Map([...tensors].map(([name, ref]) => [name, [denseTerm(ref)]])),
 });
 
 const formOf = ({ as }: Request, alone: boolean) => as ?? (alone ? 'delta' : 'checkpoint');
@@ -48,9 +47,9 @@ async function toDirectory(request: Request, path: string, prepared: Prepared): 
 /** Writes an update that has been merged in memory. */
 async function writeUpdate(
   request: Request,
+  { madeFor }: Prepared,
   output: string,
   as: 'adapter' | 'delta',
-  made: ReadonlyMap<string, Tensor>,
   refs: ReadonlyMap<string, TensorRef>,
   signal: AbortSignal,
 ): Promise<Partial<MergeResult>> {
@@ -60,9 +59,9 @@ async function writeUpdate(
     return {};
   }
   const { rank, energy, kinds = builtinKinds, layouts = builtinLayouts } = request;
-  const baseName = typeof request.base === 'string' ? request.base : undefined;
+  const base = { ...madeFor, ...(typeof request.base === 'string' && { name: request.base }) };
   const limits = { ...(rank !== undefined && { rank }), ...(energy !== undefined && { energy }) };
-  const adapter = adapterOf(deltaOf(made), baseName);
+  const adapter = { delta: deltaOf(refs), replaced: new Map(), digest: '', base };
   const { truncation } = await writeAdapter(output, adapter, { kinds, layouts, signal, ...limits });
   return truncation ? { discarded: truncation.discarded } : {};
 }
@@ -84,12 +83,11 @@ async function work(request: Request, emit: Emit, signal: AbortSignal): Promise<
   }
   const memory = inMemory(plan.tasks);
   await prepared.perform(memory.tasks, memory.keep);
-  const made = memory.tensors();
-  const refs = new Map([...made].map(([name, tensor]) => [name, tensorRef(tensor)]));
+  const refs = new Map([...memory.tensors()].map(([name, tensor]) => [name, tensorRef(tensor)]));
   const as = formOf(request, alone);
   if (as === 'checkpoint') return { ...result, parameters: refs };
-  if (output === undefined) return { ...result, delta: deltaOf(made) };
-  return { ...result, output, ...(await writeUpdate(request, output, as, made, refs, signal)) };
+  if (output === undefined) return { ...result, delta: deltaOf(refs) };
+  return { ...result, output, ...(await writeUpdate(request, prepared, output, as, refs, signal)) };
 }
 
 export const runMerge = (request: Request): Run<MergeEvent, MergeResult> =>

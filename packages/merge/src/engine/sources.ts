@@ -46,6 +46,8 @@ export interface Opened {
   readonly directory?: string;
   /** An update without a base of its own: what it does not name is unchanged. */
   readonly update: boolean;
+  /** What an update says that it was made for. */
+  readonly base?: Adapter['base'] | undefined;
 }
 
 export interface OpenContext {
@@ -151,10 +153,13 @@ export async function openSource(source: Source, base: Parameters | undefined, c
     const model = await contentOf(source.model, undefined, context);
     if ('update' in model) throw new PeftError('CONFIG_INVALID', `${String(source.model)} is no checkpoint.`);
     const opened = await openSource(source.adapter, model.parameters, context);
-    return { ...opened, update: false, ...(model.directory && { directory: model.directory }) };
+    return { tensors: opened.tensors, update: false, ...(model.directory && { directory: model.directory }) };
   }
   const content = await contentOf(source, base, context);
-  if ('update' in content) return { tensors: await updated(content.update, base, context), update: true };
+  if ('update' in content) {
+    const { update } = content;
+    return { tensors: await updated(update, base, context), update: true, base: update.base };
+  }
   const { parameters, directory } = content;
   return { tensors: heldParameters(parameters), update: false, ...(directory && { directory }) };
 }
