@@ -4,13 +4,19 @@ import type { Recipe } from './recipes.js';
 
 const peft = fileURLToPath(new URL('../peft.mjs', import.meta.url));
 
+/** What a recipe asks of `peft train`. */
+export const asked = ({ method, set, targetModules, lr }: Recipe): string[] => [
+  ...['--method', method],
+  ...Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${value}`]),
+  ...(targetModules ? ['--target-modules', targetModules] : []),
+  ...['--lr', String(lr)],
+];
+
 /** The arguments of node: the recipe on a classifier over `model`, then `rest`. */
 export const trainArguments = (model: string, recipe: Recipe, ...rest: readonly string[]): string[] => [
   peft,
-  ...['train', '--model', model, '--task', 'sequence-classification', '--json', '--method', recipe.method],
-  ...Object.entries(recipe.set).flatMap(([key, value]) => ['--set', `${key}=${value}`]),
-  ...(recipe.targetModules ? ['--target-modules', recipe.targetModules] : []),
-  ...['--lr', String(recipe.lr), '--max-length', '128'],
+  ...['train', '--model', model, '--task', 'sequence-classification', '--max-length', '128', '--json'],
+  ...asked(recipe),
   ...rest,
 ];
 

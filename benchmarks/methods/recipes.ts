@@ -35,7 +35,7 @@ export const recipes: readonly Recipe[] = [
   { name: 'compacter', method: 'compacter', set: {}, lr: 3e-3 },
   { name: 'sara', method: 'sara', set: {}, lr: 1e-3 },
   { name: 'intrinsic 200', method: 'intrinsic', set: { dimension: 200 }, lr: 1e-2, targetModules: attention },
-  { name: 'sparse-mezo', method: 'sparse-mezo', set: {}, lr: 1e-4 },
+  { name: 'sparse-mezo', method: 'sparse-mezo', set: {}, lr: 1e-1, targetModules: attention },
 ];
 
 /** A data set, and the mean accuracy that PEFT 0.21.2 and PyTorch reach on it with these epochs, batches and schedule. */

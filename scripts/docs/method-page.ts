@@ -1,5 +1,6 @@
 // The page of a method: its schema, its paper, what it reaches.
 import { type Method, sharedConfig } from '@peftjs/core';
+import { asked } from '../../benchmarks/methods/command.js';
 import { type Reached, type Step, withSpread } from '../../benchmarks/methods/figures.js';
 import { optionTable, origin } from './option-table.js';
 import { passesOver, percent } from './words.js';
@@ -40,6 +41,12 @@ export function methodPage(
           '| data | recipe | trained | accuracy | bytes saved | time of a full step | memory of one |',
           '|---|---|---|---|---|---|---|',
           ...rows,
+          '',
+          'What the recipes ask for, beside model, data and the options of that table:',
+          '',
+          '```sh',
+          ...[...new Set(own.map(({ recipe }) => `peft train ${asked(recipe).join(' ')} # ${recipe.name}`))],
+          '```',
         ]
       : []),
   ].join('\n')}\n`;

@@ -31,7 +31,7 @@ export function overviewPage(names: readonly string[], reached: readonly Reached
     const step = steps.find((each) => each.recipe === recipe.name);
     const scores = tasks.map(({ name }) => own.find(({ task }) => task.name === name));
     const cells = scores.map((score) => (score ? withSpread(score.accuracy) : ''));
-    return `| [${recipe.name}](${recipe.method}.md) | ${own[0]!.trainable} | ${cells.join(' | ')} | ${own[0]!.savedBytes} | ${step?.seconds.toFixed(3) ?? ''} | ${percent(step?.timeOfFull)} | ${percent(step?.memoryOfFull)} |`;
+    return `| [${recipe.name}](${recipe.method}.md) | ${recipe.lr} | ${own[0]!.trainable} | ${cells.join(' | ')} | ${own[0]!.savedBytes} | ${step?.seconds.toFixed(3) ?? ''} | ${percent(step?.timeOfFull)} | ${percent(step?.memoryOfFull)} |`;
   });
   const references = [...new Set(tasks.flatMap(({ reference }) => Object.keys(reference)))].map(
     (name) => `| ${name} | | ${tasks.map(({ reference }) => reference[name] ?? '').join(' | ')} | | | | |`,
@@ -45,8 +45,8 @@ export function overviewPage(names: readonly string[], reached: readonly Reached
     '',
     `The 22M encoder all-MiniLM-L6-v2 as a classifier: ${tasks.map(passesOver).join('; ')} of batches of 32, linear schedule with 6 % warm-up, accuracy on the test set: mean of the seeds and half of the spread between them. Defaults of each method where it has them; rates are of a quick search on TREC, so a difference of a point is no ranking. Trained numbers are those of TREC with its head of 2,310, and so are the bytes saved. \`peft bench methods\` makes the runs and the times: a step of 16 rows of 128 tokens on two threads, its time and the anonymous memory of its process as parts of those of full fine-tuning by PyTorch in the same run. "all layers" trains every weight of attention, feed-forward and norms.`,
     '',
-    `| recipe | trained | ${tasks.map(({ name }) => name).join(' | ')} | bytes saved | step s | time of full | memory of full |`,
-    `|---|---|${tasks.map(() => '---|').join('')}---|---|---|---|`,
+    `| recipe | rate | trained | ${tasks.map(({ name }) => name).join(' | ')} | bytes saved | step s | time of full | memory of full |`,
+    `|---|---|---|${tasks.map(() => '---|').join('')}---|---|---|---|`,
     ...rows,
     '',
     'The same recipe with PEFT 0.21.2 and PyTorch, mean of their seeds:',
