@@ -11,7 +11,7 @@ function claimRows(reached: readonly Reached[], steps: readonly Step[]): string[
     of(recipe)
       .map(({ task, accuracy }) => `${task.name} ${mean(accuracy).toFixed(3)}`)
       .join(', ');
-  return claims.flatMap(({ says, recipe, beside }) => {
+  return claims.flatMap(({ says, recipe, beside, seen }) => {
     const [own, other] = [of(recipe)[0], of(beside)[0]];
     if (!own || !other) return [];
     const [step, besideStep] = [recipe, beside].map((name) => steps.find((each) => each.recipe === name));
@@ -19,7 +19,7 @@ function claimRows(reached: readonly Reached[], steps: readonly Step[]): string[
     const bytes = `${own.savedBytes} / ${other.savedBytes}`;
     const time = `${percent(step?.timeOfFull)} / ${percent(besideStep?.timeOfFull)}`;
     const memory = `${percent(step?.memoryOfFull)} / ${percent(besideStep?.memoryOfFull)}`;
-    return `| ${says} | ${recipe} / ${beside} | ${scores(recipe)} / ${scores(beside)} | ${numbers} | ${bytes} | ${time} | ${memory} | ${own.note ?? ''} |`;
+    return `| ${says} | ${seen} | ${recipe} / ${beside} | ${scores(recipe)} / ${scores(beside)} | ${numbers} | ${bytes} | ${time} | ${memory} | ${own.note ?? ''} |`;
   });
 }
 
@@ -57,8 +57,8 @@ export function overviewPage(names: readonly string[], reached: readonly Reached
     '',
     '## What the papers say, and what is seen here',
     '',
-    '| paper | recipe / beside | accuracy | trained | bytes saved | time of full | memory of full | |',
-    '|---|---|---|---|---|---|---|---|',
+    '| paper | here | recipe / beside | accuracy | trained | bytes saved | time of full | memory of full | |',
+    '|---|---|---|---|---|---|---|---|---|',
     ...claimRows(reached, steps),
   ].join('\n')}\n`;
 }
