@@ -9,7 +9,7 @@ import {
   type TensorRef,
   underOwnPaths,
 } from '@peftjs/core';
-import { isWeightFile, openWeights, writeDirectoryAtomic, writeSharded } from '@peftjs/core/files';
+import { openWeights, writeSharded } from '@peftjs/core/files';
 import type { Model } from '@peftjs/models';
 
 /** Configuration, tokenizer and licence of a model directory: what is not weights. */
@@ -96,11 +96,13 @@ export async function writeMerged(
   const { configure = (config) => config, signal } = how;
   const raw = JSON.parse(await readFile(join(model.directory, 'config.json'), 'utf8')) as Record<string, unknown>;
   const config = configure(mergedConfig(raw, model, untied));
-  const fill = async (directory: string) => {
-    await writeSharded(directory, tensors, { metadata: new Map([['format', 'pt']]), ...(signal && { signal }) });
-    await copyCompanions(model.directory, directory);
-    await writeFile(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-  };
-  await writeDirectoryAtomic(output, fill, { replaces: (name) => isWeightFile(name) });
+  await writeSharded(output, tensors, {
+    metadata: new Map([['format', 'pt']]),
+    ...(signal && { signal }),
+    async companions(directory) {
+      await copyCompanions(model.directory, directory);
+      await writeFile(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    },
+  });
   return { tensors: tensors.size };
 }

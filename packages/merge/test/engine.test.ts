@@ -258,6 +258,7 @@ describe('updates', () => {
     const output = temporary('adapter');
     const { discarded } = await merge(linear(), [delta(1), delta(2)], { as: 'adapter', output, rank: 12 }).result();
     expect(discarded).toBeLessThan(1e-6);
+    expect((await readAdapter(output)).base).toBeUndefined();
     const again = await merge(linear(), [output]).result();
     const { delta: both } = await merge(linear(), [delta(1), delta(2)]).result();
     const read = async (d: typeof both) => toF32(await d!.params.get(path)![0]!.tensors.delta!.read()).data;

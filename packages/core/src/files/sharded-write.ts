@@ -17,6 +17,8 @@ export interface WriteShardedOptions extends WriteOptions {
   readonly maxShardBytes?: number;
   /** The name of the files, as in `openWeights`. Default `model`. */
   readonly name?: string;
+  /** Writes what else belongs to the model into the new folder, before that takes the place of the old one. */
+  readonly companions?: (directory: string) => Promise<void>;
 }
 
 const sizeOf = ({ dtype, shape }: Described): number => byteLength(dtype, shape);
@@ -94,12 +96,13 @@ async function fill(
   const { files, index } = arrange(tensors, options);
   for (const { file, shard } of files) await writeSafetensors(platform.resolve(directory, file), shard, options);
   if (index) await writeFileAtomic(platform.resolve(directory, index.file), index.bytes);
+  await options.companions?.(directory);
 }
 
 /**
  * Writes the weights of a model into a folder, as one file or, above `maxShardBytes`, as shards with an index. The
  * folder changes as a whole; weights of the same name that lie there are replaced, other files stay.
- * @throws PeftError CONFIG_INVALID, FILE_UNWRITABLE.
+ * @throws PeftError CONFIG_INVALID, FILE_UNWRITABLE, and whatever `companions` throws.
  */
 export async function writeSharded(
   directory: string,

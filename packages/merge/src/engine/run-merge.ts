@@ -59,9 +59,9 @@ async function writeUpdate(
     return {};
   }
   const { rank, energy, kinds = builtinKinds, layouts = builtinLayouts } = request;
-  const base = { ...madeFor, ...(typeof request.base === 'string' && { name: request.base }) };
+  const base = typeof request.base === 'string' ? { ...madeFor, name: request.base } : madeFor;
   const limits = { ...(rank !== undefined && { rank }), ...(energy !== undefined && { energy }) };
-  const adapter = { delta: deltaOf(refs), replaced: new Map(), digest: '', base };
+  const adapter = { delta: deltaOf(refs), replaced: new Map(), digest: '', ...(base && { base }) };
   const { truncation } = await writeAdapter(output, adapter, { kinds, layouts, signal, ...limits });
   return truncation ? { discarded: truncation.discarded } : {};
 }

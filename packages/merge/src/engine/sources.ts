@@ -47,7 +47,7 @@ export interface Opened {
   /** An update without a base of its own: what it does not name is unchanged. */
   readonly update: boolean;
   /** What an update says that it was made for. */
-  readonly base?: Adapter['base'] | undefined;
+  readonly base?: Adapter['base'];
 }
 
 export interface OpenContext {
